@@ -1,0 +1,171 @@
+//! What one command did to one row, and the payload in which the log stores it.
+//!
+//! A payload describes itself: the shapes of its rows stand in it once, and an update's old image
+//! keeps only what differs from the new one. Reading it needs no catalog and no other row.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::image::{Image, Shape};
+use crate::value::Value;
+
+/// Which physical version of a row a change made or ended.
+///
+/// It lets [`crate::net`] pair the version that one command made with the command that ended it,
+/// whatever the order in which triggers fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RowVersion {
+    /// The table (for a partitioned table: the partition) that holds the version.
+    pub table: u32,
+    pub block: u32,
+    pub offset: u16,
+    /// The command of this transaction that made the version (cmin), `None` when an earlier
+    /// transaction did.
+    pub made_by: Option<u32>,
+}
+
+/// A row version and what was in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    pub image: Image,
+    pub version: RowVersion,
+}
+
+/// What one command did to one row. `before` alone is a delete, `after` alone an insert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The id of the capture that logged it.
+    pub collection: u64,
+    /// The command id: cmin of the version made, cmax of the one deleted.
+    pub command: u32,
+    /// The order in which triggers fired. It is *not* the order of the commands; it only breaks
+    /// ties between rows of one command.
+    pub fired: u64,
+    pub before: Option<Side>,
+    pub after: Option<Side>,
+}
+
+/// Why a stored payload could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the log entry is damaged: {0}")]
+pub struct DamagedPayload(#[from] postcard::Error);
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    shapes: Vec<Shape>,
+    changes: Vec<StoredChange>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredChange {
+    collection: u64,
+    command: u32,
+    fired: u64,
+    after: Option<StoredSide>,
+    before: Option<StoredBefore>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSide {
+    shape: u32,
+    version: RowVersion,
+    values: Vec<Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredBefore {
+    Whole(StoredSide),
+    /// The columns, by index, in which the old image differs from the new one.
+    Differs {
+        version: RowVersion,
+        values: Vec<(u16, Value)>,
+    },
+}
+
+/// Encodes changes for the log.
+pub fn encode(changes: &[Change]) -> Vec<u8> {
+    let mut shapes: Vec<Arc<Shape>> = Vec::new();
+    let changes = changes.iter().map(|c| store(&mut shapes, c)).collect();
+    let shapes = shapes.into_iter().map(Arc::unwrap_or_clone).collect();
+    postcard::to_stdvec(&Stored { shapes, changes }).expect("changes are plain data and encode")
+}
+
+/// Reads what [`encode`] wrote.
+pub fn decode(payload: &[u8]) -> Result<Vec<Change>, DamagedPayload> {
+    let stored: Stored = postcard::from_bytes(payload)?;
+    let shapes: Vec<Arc<Shape>> = stored.shapes.into_iter().map(Arc::new).collect();
+    stored.changes.into_iter().map(|c| restore(&shapes, c)).collect()
+}
+
+fn store(shapes: &mut Vec<Arc<Shape>>, change: &Change) -> StoredChange {
+    let after = change.after.as_ref().map(|s| store_side(shapes, s));
+    let before = change.before.as_ref().map(|before| match &change.after {
+        Some(after) if same_shape(&before.image.shape, &after.image.shape) => {
+            let differs = before.image.values.iter().zip(&after.image.values).enumerate();
+            let values = differs
+                .filter(|(_, (old, new))| old != new)
+                .map(|(i, (old, _))| (i as u16, old.clone()))
+                .collect();
+            StoredBefore::Differs { version: before.version, values }
+        }
+        _ => StoredBefore::Whole(store_side(shapes, before)),
+    });
+    StoredChange {
+        collection: change.collection,
+        command: change.command,
+        fired: change.fired,
+        after,
+        before,
+    }
+}
+
+fn store_side(shapes: &mut Vec<Arc<Shape>>, side: &Side) -> StoredSide {
+    let shape = &side.image.shape;
+    let at = shapes.iter().position(|s| same_shape(s, shape)).unwrap_or_else(|| {
+        shapes.push(Arc::clone(shape));
+        shapes.len() - 1
+    });
+    StoredSide { shape: at as u32, version: side.version, values: side.image.values.clone() }
+}
+
+fn same_shape(a: &Arc<Shape>, b: &Arc<Shape>) -> bool {
+    Arc::ptr_eq(a, b) || a == b
+}
+
+fn restore(shapes: &[Arc<Shape>], stored: StoredChange) -> Result<Change, DamagedPayload> {
+    let after = stored.after.map(|s| restore_side(shapes, s)).transpose()?;
+    let before = match stored.before {
+        None => None,
+        Some(StoredBefore::Whole(side)) => Some(restore_side(shapes, side)?),
+        Some(StoredBefore::Differs { version, values }) => {
+            let mut image = after.as_ref().map(|a| a.image.clone()).ok_or_else(damaged)?;
+            for (at, value) in values {
+                *image.values.get_mut(usize::from(at)).ok_or_else(damaged)? = value;
+            }
+            Some(Side { image, version })
+        }
+    };
+    Ok(Change {
+        collection: stored.collection,
+        command: stored.command,
+        fired: stored.fired,
+        before,
+        after,
+    })
+}
+
+fn restore_side(shapes: &[Arc<Shape>], stored: StoredSide) -> Result<Side, DamagedPayload> {
+    let shape = shapes.get(stored.shape as usize).ok_or_else(damaged)?;
+    let whole = shape.columns.len() == stored.values.len()
+        && shape.key.iter().all(|&i| usize::from(i) < stored.values.len());
+    if !whole {
+        return Err(damaged());
+    }
+    let image = Image { shape: Arc::clone(shape), values: stored.values };
+    Ok(Side { image, version: stored.version })
+}
+
+fn damaged() -> DamagedPayload {
+    DamagedPayload(postcard::Error::DeserializeBadEncoding)
+}

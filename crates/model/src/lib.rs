@@ -1,0 +1,28 @@
+//! The words of `event_source`, as types.
+//!
+//! This crate guarantees that a change, a cursor or a token means the same thing in the writer's
+//! backend, in the worker, in the server and in a test. It runs in all of those processes and so
+//! must never touch PostgreSQL, a socket, a file or a clock.
+//!
+//! # Layout, in the order in which a change meets it
+//!
+//! - [`value`]: one column's value, independent of the session that wrote it
+//! - [`time`]: the text of dates and instants, on every wire the same
+//! - [`image`]: a whole row at one moment, and the key in it
+//! - [`change`]: what one command did to one row, and the payload that the log stores
+//! - [`net`]: what a transaction did to each row, the only thing readers ever see
+//! - [`position`]: where a reader is, and the cursor that says so to clients
+//! - [`source`]: what a token defines
+//! - [`token`]: the signed text form of a source
+//! - [`event`]: a net change seen through a source, and why a reader was refused
+#![forbid(unsafe_code)]
+
+pub mod change;
+pub mod event;
+pub mod image;
+pub mod net;
+pub mod position;
+pub mod source;
+pub mod time;
+pub mod token;
+pub mod value;
