@@ -1,0 +1,106 @@
+//! Frames: a length of four bytes, big-endian, then a message in postcard.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The longest frame. A row of PostgreSQL ends at 1 GB, and a change holds two images of one; a
+/// message of several changes is cut long before.
+pub const MAX_FRAME: usize = 3 << 30;
+const HEAD: usize = 4;
+
+/// The other side speaks something else, or the pair is damaged: end the connection.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    #[error("a frame of {0} bytes is over the limit")]
+    TooLong(usize),
+    #[error("a frame cannot be read: {0}")]
+    Damaged(#[from] postcard::Error),
+}
+
+/// Appends a message to what waits to be written.
+///
+/// # Errors
+/// [`FrameError::TooLong`]; nothing was appended.
+pub fn push<M: Serialize>(out: &mut Vec<u8>, message: &M) -> Result<(), FrameError> {
+    let body = postcard::to_stdvec(message)?;
+    if body.len() > MAX_FRAME {
+        return Err(FrameError::TooLong(body.len()));
+    }
+    out.extend((body.len() as u32).to_be_bytes());
+    out.extend(body);
+    Ok(())
+}
+
+/// Collects bytes as they come and gives back whole messages.
+#[derive(Debug, Default)]
+pub struct Reader {
+    bytes: Vec<u8>,
+    /// What of `bytes` was already given out.
+    taken: usize,
+}
+
+impl Reader {
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if self.taken > 0 {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next whole message, `None` until more bytes come.
+    ///
+    /// # Errors
+    /// After an error the reader has lost its place; end the connection.
+    #[expect(clippy::should_implement_trait, reason = "it may fail, and the type is the caller's")]
+    pub fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, FrameError> {
+        let rest = &self.bytes[self.taken..];
+        let Some((head, body)) = rest.split_at_checked(HEAD) else { return Ok(None) };
+        let length = u32::from_be_bytes(head.try_into().expect("four bytes")) as usize;
+        if length > MAX_FRAME {
+            return Err(FrameError::TooLong(length));
+        }
+        let Some(body) = body.get(..length) else { return Ok(None) };
+        let message = postcard::from_bytes(body)?;
+        self.taken += HEAD + length;
+        Ok(Some(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::ToWorker;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn messages_come_back_whole_however_the_bytes_are_cut(
+            sources in proptest::collection::vec(any::<u64>(), 0..20),
+            cut in 1usize..40,
+        ) {
+            let sent: Vec<ToWorker> =
+                sources.into_iter().map(|source| ToWorker::Close { source }).collect();
+            let mut wire = Vec::new();
+            for message in &sent {
+                push(&mut wire, message).expect("short");
+            }
+            let mut reader = Reader::default();
+            let mut got = Vec::new();
+            for piece in wire.chunks(cut) {
+                reader.feed(piece);
+                while let Some(message) = reader.next::<ToWorker>().expect("undamaged") {
+                    got.push(message);
+                }
+            }
+            prop_assert_eq!(got, sent);
+        }
+
+        #[test]
+        fn no_bytes_make_reading_panic(bytes: Vec<u8>) {
+            let mut reader = Reader::default();
+            reader.feed(&bytes);
+            while let Ok(Some(_)) = reader.next::<ToWorker>() {}
+        }
+    }
+}

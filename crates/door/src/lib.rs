@@ -1,0 +1,14 @@
+//! The one door between the worker (inside PostgreSQL) and the server (its child process).
+//!
+//! It guarantees that both sides speak the same version or not at all, and that a message is
+//! read whole or not at all. It runs in both processes and does no I/O itself: both sides hand it
+//! bytes.
+//!
+//! - [`message`]: what is said
+//! - [`frame`]: how it is cut into bytes
+//! - [`listen`]: where the server is to be found
+#![forbid(unsafe_code)]
+
+pub mod frame;
+pub mod listen;
+pub mod message;

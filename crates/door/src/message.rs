@@ -1,0 +1,179 @@
+//! What is said through the door.
+//!
+//! The server asks ([`ToWorker`]); the worker answers each request by its number and, unasked,
+//! sends the tail ([`ToServer`]). The worker is single-threaded and the pair keeps order, hence the
+//! rule on which a stream's exactness rests: **a [`ToServer::Batch`] that says `live` is up to date
+//! with every tail sent before it, and every tail sent after it goes on from there.**
+
+use std::sync::Arc;
+
+use event_source_model::event::{EventType, Page, Refusal, View};
+use event_source_model::image::{Image, Key};
+use event_source_model::position::Position;
+use event_source_model::source::Start;
+use serde::{Deserialize, Serialize};
+
+/// Raised with every change to a type below. The worker refuses a server of another version.
+pub const PROTOCOL: u32 = 1;
+
+/// Numbers a request of the server's; the answer carries it.
+pub type RequestId = u64;
+/// Numbers a definition that the worker evaluates; equal definitions have one number.
+pub type SourceId = u64;
+
+/// From the server to the worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// The first message.
+    Hello { protocol: u32, version: String },
+    /// Open a stream. Answered by `Opened` or `Refused`; each `Opened` is ended by one `Close`.
+    Open { request: RequestId, access: Access, start: StartAt },
+    /// Events of an open source behind `from`, at most `limit`. Answered by `Batch` or `Refused`.
+    Read { request: RequestId, source: SourceId, from: Position, limit: u32 },
+    /// One page of a feed. Answered by `Page` or `Refused`.
+    Page { request: RequestId, access: Access, start: StartAt, page_size: u32 },
+    /// A stream ended.
+    Close { source: SourceId },
+    /// What `event_source.streams` shows, whole, at most once a second.
+    Streams(Vec<StreamStatus>),
+}
+
+/// Who asks for what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    pub token: String,
+    /// A secret given beside the token; both must allow.
+    pub secret: Option<String>,
+    /// `v10` or `native`; for messages and views.
+    pub wire: Wire,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Wire {
+    V10,
+    Native,
+}
+
+/// Where a reader wants to start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StartAt {
+    /// Where the token starts.
+    Token,
+    /// Behind an encoded cursor.
+    Cursor(String),
+    /// Behind every transaction up to this one; microseconds since 1970.
+    Timestamp(i64),
+}
+
+/// From the worker to the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToServer {
+    /// The answer to `Hello`.
+    Welcome {
+        version: String,
+        config: Config,
+    },
+    /// The settings changed.
+    Config(Config),
+    Opened {
+        request: RequestId,
+        opened: Opened,
+    },
+    Refused {
+        request: RequestId,
+        refusal: Refusal,
+    },
+    Batch {
+        request: RequestId,
+        batch: Batch,
+    },
+    Page {
+        request: RequestId,
+        page: Page,
+    },
+    /// What was committed since the last tail.
+    Tail(Tail),
+    /// The source ended for good: rights lost, released, dropped, changed. Sent once; streams of
+    /// it get this refusal as their protocol's terminal error.
+    Ended {
+        source: SourceId,
+        refusal: Refusal,
+    },
+    /// Say goodbye to the clients and exit.
+    Stop,
+}
+
+/// The settings that the server needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    pub status_interval_ms: u64,
+    pub tail_memory_bytes: u64,
+    pub worker_threads: u32,
+    pub max_clients: u32,
+    pub max_streams: u32,
+    pub cors_origins: String,
+    pub require_secret: bool,
+}
+
+/// A stream may begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    pub source: SourceId,
+    pub view: View,
+    /// Where to read from.
+    pub position: Position,
+    /// Its `seen` transactions are skipped as long as the position says so, see
+    /// [`Position::skipping`]; a position that says nothing skips nothing.
+    pub start: Start,
+    /// Every tail with `closed` above this was matched against the source, so that a server that
+    /// still holds them all need not ask for a `Batch`.
+    pub matched_since: i64,
+    /// When the token ends, microseconds since 1970.
+    pub expires: Option<i64>,
+}
+
+/// A piece of catch-up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    pub events: Vec<event_source_model::event::Event>,
+    /// Where the next piece starts.
+    pub position: Position,
+    /// Nothing is left before the tail: see the module's rule.
+    pub live: bool,
+    /// Ends the stream after `events`.
+    pub error: Option<Refusal>,
+}
+
+/// Everything between two closed timestamps that some open source wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tail {
+    /// The closed timestamp before: this tail holds everything in `(since, closed]`.
+    pub since: i64,
+    /// Every transaction up to here has been sent; streams stand at `Position::after(closed)`.
+    pub closed: i64,
+    /// Ascending by position.
+    pub changes: Vec<TailChange>,
+}
+
+/// A net change and the sources that see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TailChange {
+    pub position: Position,
+    pub key: Option<Key>,
+    pub before: Option<Arc<Image>>,
+    pub after: Option<Arc<Image>>,
+    pub seen_by: Vec<(SourceId, EventType)>,
+}
+
+/// One row of `event_source.streams`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamStatus {
+    pub id: u64,
+    pub wire: Wire,
+    pub source: SourceId,
+    pub client: String,
+    pub txn_ts: i64,
+    pub sent: u64,
+    /// Microseconds since 1970.
+    pub since: i64,
+}

@@ -1,0 +1,131 @@
+//! The native wire: events, statuses, errors and pages as plain JSON, each on one line.
+//!
+//! A renderer appends one JSON text without a line end; how lines are framed is the transport's.
+
+use event_source_model::event::{Event, EventType, Page, Refusal, View};
+use event_source_model::image::{Image, Key};
+use event_source_model::position::Position;
+
+use crate::json::{self, plain};
+pub use crate::native_value::Numbers;
+use crate::native_value::{self as values};
+use crate::shown::Shown;
+
+/// What a reader asked to see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Options {
+    /// The row before the change.
+    pub prev: bool,
+    /// The columns that an update changed.
+    pub diff: bool,
+    pub numbers: Numbers,
+}
+
+/// Appends an event.
+pub fn event(out: &mut String, view: &View, shown: Shown<'_>, options: Options) {
+    head(out, shown.kind.name(), view, shown.position);
+    out.push_str(",\"key\":");
+    values::key(out, shown.key, options.numbers);
+    out.push_str(",\"data\":");
+    values::data(out, view, shown.image(), options.numbers);
+    if options.prev {
+        out.push_str(",\"prev\":");
+        values::data(out, view, shown.previous(), options.numbers);
+    }
+    if options.diff {
+        out.push_str(",\"diff\":");
+        match (shown.kind, shown.before, shown.after) {
+            (EventType::Update, Some(before), Some(after)) => {
+                values::diff(out, view, before, after, options.numbers);
+            }
+            _ => out.push_str("null"),
+        }
+    }
+    out.push('}');
+}
+
+/// Appends a status: where the reader is when nothing happens.
+pub fn status(out: &mut String, view: &View, position: &Position) {
+    head(out, "status", view, position);
+    out.push('}');
+}
+
+/// Appends an error, in a stream the last thing said, or the body of a response.
+pub fn error(out: &mut String, refusal: &Refusal) {
+    coded_error(out, crate::native_code(refusal.reason), refusal);
+}
+
+/// [`error`] with a code that no reason has, such as `method_not_allowed`.
+pub fn coded_error(out: &mut String, code: &str, refusal: &Refusal) {
+    out.push_str("{\"type\":\"error\",\"error\":{\"code\":");
+    json::string(out, code);
+    out.push_str(",\"message\":");
+    json::string(out, &refusal.message);
+    for (name, text) in [("hint", &refusal.hint), ("cursor", &refusal.cursor)] {
+        if let Some(text) = text {
+            out.push(',');
+            json::name(out, name);
+            json::string(out, text);
+        }
+    }
+    out.push_str("}}");
+}
+
+/// A page, byte for byte what `event_page` returns.
+pub fn page(page: &Page, options: Options) -> String {
+    let mut out = String::with_capacity(256 * (page.events.len() + 1));
+    out.push_str("{\"events\":[");
+    for (at, one) in page.events.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        event(&mut out, &page.view, Shown::from(one), options);
+    }
+    if let Some(refusal) = &page.error {
+        if !page.events.is_empty() {
+            out.push(',');
+        }
+        error(&mut out, refusal);
+    }
+    out.push_str("],\"cursor\":");
+    json::string(&mut out, &page.view.cursor(&page.position));
+    plain(&mut out, format_args!(",\"has_next\":{}}}", page.has_next));
+    out
+}
+
+/// A row as an object.
+pub fn data_json(view: &View, image: &Image, numbers: Numbers) -> String {
+    written(|out| values::data(out, view, Some(image), numbers))
+}
+
+/// A key: a single column's value, or an array of several.
+pub fn key_json(key: &Key) -> String {
+    written(|out| values::key(out, Some(key), Numbers::Digits))
+}
+
+/// The new values of the columns that an update changed; `None` for other events.
+pub fn diff_json(view: &View, event: &Event, numbers: Numbers) -> Option<String> {
+    match (event.kind, &event.before, &event.after) {
+        (EventType::Update, Some(before), Some(after)) => {
+            Some(written(|out| values::diff(out, view, before, after, numbers)))
+        }
+        _ => None,
+    }
+}
+
+/// The row before the change, when it was in the set.
+pub fn prev_json(view: &View, event: &Event, numbers: Numbers) -> Option<String> {
+    let image = Shown::from(event).previous()?;
+    Some(data_json(view, image, numbers))
+}
+
+fn written(write: impl FnOnce(&mut String)) -> String {
+    let mut out = String::new();
+    write(&mut out);
+    out
+}
+
+fn head(out: &mut String, kind: &str, view: &View, position: &Position) {
+    plain(out, format_args!("{{\"type\":\"{kind}\",\"txn_ts\":{},\"cursor\":", position.txn_ts));
+    json::string(out, &view.cursor(position));
+}

@@ -1,0 +1,101 @@
+//! Values in the project's own JSON: what `row_to_json` users expect, the same in every session.
+
+use event_source_model::event::View;
+use event_source_model::image::{Image, Key};
+use event_source_model::time;
+use event_source_model::value::{Value, uuid_text};
+
+use crate::shown::columns;
+use crate::{json, number};
+
+/// How `bigint` and `numeric` are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Numbers {
+    /// As JSON numbers, with all digits.
+    #[default]
+    Digits,
+    /// As strings, for readers whose numbers are doubles.
+    Text,
+}
+
+/// Appends a row as an object; `null` when there is no row.
+pub fn data(out: &mut String, view: &View, image: Option<&Image>, numbers: Numbers) {
+    let Some(image) = image else { return out.push_str("null") };
+    object(out, columns(view, image).map(|(c, v)| (c.name.as_str(), v)), numbers);
+}
+
+/// Appends the new values of the shown columns that differ.
+pub fn diff(out: &mut String, view: &View, before: &Image, after: &Image, numbers: Numbers) {
+    let changed = columns(view, after).filter(|(column, value)| {
+        // A column added in between was null before.
+        before.by_attnum(column.attnum).unwrap_or(&Value::Null) != *value
+    });
+    object(out, changed.map(|(c, v)| (c.name.as_str(), v)), numbers);
+}
+
+/// Appends a key: a single column's value, or an array of several; `null` without one.
+pub fn key(out: &mut String, key: Option<&Key>, numbers: Numbers) {
+    match key.map(|k| k.0.as_slice()) {
+        None => out.push_str("null"),
+        Some([single]) => value(out, single, numbers),
+        Some(several) => array(out, several, numbers),
+    }
+}
+
+/// Appends a value.
+pub fn value(out: &mut String, value: &Value, numbers: Numbers) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(b) => json::plain(out, b),
+        Value::Int(n) => json::plain(out, n),
+        Value::BigInt(n) if numbers == Numbers::Digits => json::plain(out, n),
+        Value::BigInt(n) => json::plain(out, format_args!("\"{n}\"")),
+        Value::Float4(f) if f.is_finite() => number::float(out, *f),
+        Value::Float8(f) if f.is_finite() => number::float(out, *f),
+        Value::Numeric(n) if numbers == Numbers::Digits && is_finite(n) => out.push_str(n),
+        Value::Float4(_) | Value::Float8(_) => {
+            json::string(out, &value.text().unwrap_or_default());
+        }
+        Value::Numeric(text) | Value::Text(text) => json::string(out, text),
+        Value::Bytes(bytes) => json::base64(out, bytes),
+        Value::Uuid(uuid) => json::string(out, &uuid_text(uuid)),
+        Value::Date(days) => json::string(out, &time::date(*days)),
+        Value::Timestamp(micros) => json::string(out, &time::timestamp(*micros)),
+        Value::Timestamptz(micros) => json::string(out, &time::timestamptz(*micros)),
+        Value::Json(text) => json::inline(out, text),
+        Value::Array(items) => array(out, items, numbers),
+        Value::Object(fields) => object(out, fields.iter().map(|(n, v)| (n.as_str(), v)), numbers),
+    }
+}
+
+/// Whether `numeric_out` gave digits rather than `NaN`, `Infinity` or `-Infinity`.
+pub(crate) fn is_finite(numeric: &str) -> bool {
+    numeric.ends_with(|c: char| c.is_ascii_digit())
+}
+
+fn array(out: &mut String, items: &[Value], numbers: Numbers) {
+    out.push('[');
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        value(out, item, numbers);
+    }
+    out.push(']');
+}
+
+fn object<'a>(
+    out: &mut String,
+    fields: impl Iterator<Item = (&'a str, &'a Value)>,
+    numbers: Numbers,
+) {
+    out.push('{');
+    for (at, (name, field)) in fields.enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        json::name(out, name);
+        value(out, field, numbers);
+    }
+    out.push('}');
+}

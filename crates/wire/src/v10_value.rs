@@ -1,0 +1,126 @@
+//! Fauna's tagged values: `{"@int":"1"}` and its kin.
+//!
+//! What the tags cannot say (a time before year 1, a number with more digits than a double) is a
+//! plain string: no value is ever changed to fit.
+
+use event_source_model::event::View;
+use event_source_model::image::Image;
+use event_source_model::time;
+use event_source_model::value::{Value, uuid_text};
+
+use crate::native_value::is_finite;
+use crate::number::Kind;
+use crate::shown::columns;
+use crate::{json, number, v10_json};
+
+/// The days from 2000-01-01 of the years 1 to 9999, which the drivers can read.
+const DAYS: std::ops::Range<i32> = -730_119..2_921_940;
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
+/// Appends a row: a document, or a plain object when it is projected or has no key to be known by.
+pub fn data(out: &mut String, view: &View, image: &Image, txn_ts: i64) {
+    let key = if view.fields.is_none() { image.key() } else { None };
+    let Some(key) = key else {
+        return object(out, columns(view, image).map(|(c, v)| (c.name.as_str(), v)));
+    };
+    out.push_str("{\"@doc\":{\"id\":");
+    json::string(out, &key.text());
+    out.push_str(",\"coll\":{\"@mod\":");
+    json::string(out, &view.collection);
+    out.push_str("},\"ts\":");
+    tagged(out, "@time", &time::unix_instant(txn_ts));
+    for (column, field) in columns(view, image) {
+        let taken = matches!(column.name.as_str(), "id" | "coll" | "ts" | "ref");
+        if !taken && !field.is_null() {
+            out.push(',');
+            json::name(out, &column.name);
+            value(out, field);
+        }
+    }
+    out.push_str("}}");
+}
+
+/// Appends a value.
+pub fn value(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(b) => json::plain(out, b),
+        Value::Int(n) | Value::BigInt(n) => {
+            let tag = if i32::try_from(*n).is_ok() { "@int" } else { "@long" };
+            json::plain(out, format_args!("{{\"{tag}\":\"{n}\"}}"));
+        }
+        Value::Float4(_) | Value::Float8(_) => double(out, value),
+        Value::Numeric(text) if is_finite(text) => digits(out, text),
+        Value::Numeric(text) => tagged(out, "@double", text),
+        Value::Text(text) => json::string(out, text),
+        Value::Bytes(bytes) => {
+            out.push_str("{\"@bytes\":");
+            json::base64(out, bytes);
+            out.push('}');
+        }
+        Value::Uuid(uuid) => tagged(out, "@uuid", &uuid_text(uuid)),
+        Value::Date(days) if DAYS.contains(days) => tagged(out, "@date", &time::date(*days)),
+        Value::Date(days) => json::string(out, &time::date(*days)),
+        Value::Timestamp(micros) => json::string(out, &time::timestamp(*micros)),
+        Value::Timestamptz(micros) if has_four_digit_year(*micros) => {
+            tagged(out, "@time", &time::unix_instant(micros + time::EPOCH_MICROS));
+        }
+        Value::Timestamptz(micros) => json::string(out, &time::timestamptz(*micros)),
+        Value::Json(text) => v10_json::tagged(out, text),
+        Value::Array(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                self::value(out, item);
+            }
+            out.push(']');
+        }
+        Value::Object(fields) => object(out, fields.iter().map(|(n, v)| (n.as_str(), v))),
+    }
+}
+
+/// Appends a finite number given by its digits.
+pub(crate) fn digits(out: &mut String, text: &str) {
+    match number::kind(text) {
+        Kind::Int => tagged(out, "@int", text),
+        Kind::Long => tagged(out, "@long", text),
+        Kind::Double => tagged(out, "@double", text),
+        Kind::Inexact => json::string(out, text),
+    }
+}
+
+fn double(out: &mut String, value: &Value) {
+    let mut text = String::new();
+    match value {
+        Value::Float4(f) if f.is_finite() => number::float(&mut text, *f),
+        Value::Float8(f) if f.is_finite() => number::float(&mut text, *f),
+        special => text = special.text().unwrap_or_default(),
+    }
+    tagged(out, "@double", &text);
+}
+
+/// Appends an object without its nulls, wrapped when a name could be taken for a tag.
+fn object<'a>(out: &mut String, fields: impl Iterator<Item = (&'a str, &'a Value)> + Clone) {
+    let wrap = fields.clone().any(|(name, _)| name.starts_with('@'));
+    out.push_str(if wrap { "{\"@object\":{" } else { "{" });
+    for (at, (name, field)) in fields.filter(|(_, field)| !field.is_null()).enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        json::name(out, name);
+        value(out, field);
+    }
+    out.push_str(if wrap { "}}" } else { "}" });
+}
+
+fn tagged(out: &mut String, tag: &str, text: &str) {
+    json::plain(out, format_args!("{{\"{tag}\":"));
+    json::string(out, text);
+    out.push('}');
+}
+
+fn has_four_digit_year(micros: i64) -> bool {
+    i32::try_from(micros.div_euclid(MICROS_PER_DAY)).is_ok_and(|days| DAYS.contains(&days))
+}
