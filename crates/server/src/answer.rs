@@ -1,0 +1,65 @@
+//! Responses: JSON bodies, and a refusal in the words of each wire.
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use event_source_model::event::{Reason, Refusal};
+use event_source_wire::v10_error::Endpoint;
+use event_source_wire::{native, native_status, v10};
+
+/// Seconds after which a client that was refused for now may come again.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
+/// Nobody between the server and its reader keeps it.
+pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// Nor changes it: a proxy that compresses holds events back.
+pub(crate) const NO_TRANSFORM: HeaderValue = HeaderValue::from_static("no-store, no-transform");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// A JSON body.
+pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
+    response
+}
+
+/// An open stream.
+pub(crate) fn stream(content_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, NO_TRANSFORM);
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+/// A refusal in native words.
+pub(crate) fn native_refusal(refusal: &Refusal) -> Response {
+    let mut body = String::new();
+    native::error(&mut body, refusal);
+    refused(native_status(refusal.reason), body, refusal.reason)
+}
+
+/// A refusal in v10 words.
+pub(crate) fn v10_refusal(refusal: &Refusal, endpoint: Endpoint) -> Response {
+    let (status, body) = v10::http_error(refusal, endpoint);
+    refused(status, body, refusal.reason)
+}
+
+/// An error of HTTP itself, which no reason stands for. Drivers of every wire find `error.code`.
+pub(crate) fn http_error(status: StatusCode, code: &str, message: &str) -> Response {
+    let mut body = String::new();
+    native::coded_error(&mut body, code, &Refusal::new(Reason::InvalidRequest, message));
+    json(status, body)
+}
+
+fn refused(status: u16, body: String, reason: Reason) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json(status, body);
+    if matches!(reason, Reason::LimitExceeded | Reason::Unavailable) {
+        response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
+    }
+    response
+}

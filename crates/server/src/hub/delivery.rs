@@ -1,0 +1,189 @@
+//! How events reach the streams: live from a tail, from memory, or from the log in batches.
+//!
+//! Exactness rests on three facts. Messages of the worker are handled in the order in which they
+//! come, under one lock. A batch that is `live` is up to date with every tail before it. And an
+//! event at or before a stream's position is never queued.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use event_source_door::message::{Batch, SourceId, Tail, TailChange};
+use event_source_model::event::{EventType, View};
+use event_source_model::position::Position;
+use event_source_wire::shown::Shown;
+
+use super::format::Format;
+use super::memory::first_needed;
+use super::queue::Chunk;
+use super::state::State;
+use super::stream::{Phase, Stream, StreamId};
+
+/// The changes of a tail that one source sees, by index.
+type Seen = Vec<(usize, EventType)>;
+
+impl State {
+    /// Hands a tail to every live stream that sees something of it, and keeps it.
+    pub(super) fn tail(&mut self, tail: Tail, memory_limit: usize) {
+        let tail = Arc::new(tail);
+        let followed = self.memory.is_followed_by(&tail);
+        if !followed && self.memory.closed().is_some() {
+            self.leave_gap();
+        }
+        let before = Position::after(self.memory.closed().unwrap_or(tail.since));
+        let mut slow = Vec::new();
+        for (source, seen) in by_source(&tail) {
+            let Some(followers) = self.followers.get(&source) else { continue };
+            for (format, ids) in &followers.formats {
+                let mut shared: Option<Vec<Chunk>> = None;
+                for id in ids {
+                    let Some(stream) = self.streams.get_mut(id) else { continue };
+                    if stream.phase != Phase::Live {
+                        continue;
+                    }
+                    stream.advance(before.clone());
+                    let first = &tail.changes[seen[0].0].position;
+                    let taken = if stream.is_ordinary() && *first > stream.position {
+                        let chunks = shared
+                            .get_or_insert_with(|| render(*format, &followers.view, &tail, &seen));
+                        stream.offer(chunks)
+                    } else {
+                        let chunks = render_wanted(stream, &tail, &seen);
+                        stream.offer(&chunks)
+                    };
+                    if taken {
+                        stream.advance(tail.changes[seen[seen.len() - 1].0].position.clone());
+                    } else {
+                        slow.push(*id);
+                    }
+                }
+            }
+        }
+        self.memory.push(tail, memory_limit);
+        for id in slow {
+            self.fall_behind(id);
+        }
+    }
+
+    /// Brings a stream up to date: from memory if that reaches back far enough, else from the log.
+    pub(super) fn catch_up(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let matched = stream.matched_since < first_needed(&stream.position);
+        if !matched || !self.memory.covers(&stream.position) {
+            self.read(id);
+            return;
+        }
+        stream.phase = Phase::Full;
+        for tail in self.memory.behind(&stream.position.clone()) {
+            if !stream.queue.has_room() {
+                return;
+            }
+            let seen = seen_by(tail, stream.source);
+            let chunks = render_wanted(stream, tail, &seen);
+            stream.push(&chunks);
+            if let Some((last, _)) = seen.last() {
+                stream.advance(tail.changes[*last].position.clone());
+            }
+            stream.advance(Position::after(tail.closed));
+        }
+        stream.phase = Phase::Live;
+    }
+
+    /// A piece of the log for a stream that asked for it.
+    pub(super) fn batch(&mut self, id: StreamId, mut batch: Batch) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        batch.events.retain(|event| stream.wants(&event.position));
+        for event in &mut batch.events {
+            event.position = stream.stamp(event.position.clone());
+        }
+        let chunks = stream.format.events(&stream.view, batch.events.iter().map(Shown::from));
+        stream.push(&chunks);
+        stream.advance(batch.position);
+        if let Some(refusal) = batch.error {
+            self.end(id, &refusal);
+        } else if batch.live {
+            stream.phase = Phase::Live;
+        } else if stream.queue.has_room() {
+            self.catch_up(id);
+        } else {
+            stream.phase = Phase::Full;
+        }
+    }
+
+    /// Takes a stream out of the live ones; it goes on from the log when its queue has room.
+    fn fall_behind(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.phase = Phase::Full;
+        if stream.queue.has_room() {
+            self.catch_up(id);
+        }
+    }
+
+    /// The worker left something out of the tail: the live streams fetch it from the log.
+    fn leave_gap(&mut self) {
+        let Some(closed) = self.memory.closed() else { return };
+        let live = |s: &&mut Stream| s.phase == Phase::Live;
+        let ids: Vec<StreamId> = self
+            .streams
+            .values_mut()
+            .filter(live)
+            .map(|stream| {
+                stream.advance(Position::after(closed));
+                stream.id
+            })
+            .collect();
+        self.memory.forget();
+        for id in ids {
+            self.fall_behind(id);
+        }
+    }
+}
+
+/// What a stream wants of a tail, rendered for it alone.
+fn render_wanted(stream: &Stream, tail: &Tail, seen: &Seen) -> Vec<Chunk> {
+    let wanted: Vec<(Position, usize, EventType)> = seen
+        .iter()
+        .map(|(at, kind)| (tail.changes[*at].position.clone(), *at, *kind))
+        .filter(|(position, ..)| stream.wants(position))
+        .map(|(position, at, kind)| (stream.stamp(position), at, kind))
+        .collect();
+    let shown =
+        wanted.iter().map(|(position, at, kind)| shown(position, &tail.changes[*at], *kind));
+    stream.format.events(&stream.view, shown)
+}
+
+/// What all ordinary streams of a source get of a tail.
+fn render(format: Format, view: &View, tail: &Tail, seen: &Seen) -> Vec<Chunk> {
+    let shown = seen.iter().map(|(at, kind)| {
+        let change = &tail.changes[*at];
+        shown(&change.position, change, *kind)
+    });
+    format.events(view, shown)
+}
+
+fn shown<'a>(position: &'a Position, change: &'a TailChange, kind: EventType) -> Shown<'a> {
+    Shown {
+        kind,
+        position,
+        key: change.key.as_ref(),
+        before: change.before.as_deref(),
+        after: change.after.as_deref(),
+    }
+}
+
+fn by_source(tail: &Tail) -> HashMap<SourceId, Seen> {
+    let mut sources: HashMap<SourceId, Seen> = HashMap::new();
+    for (at, change) in tail.changes.iter().enumerate() {
+        for (source, kind) in &change.seen_by {
+            sources.entry(*source).or_default().push((at, *kind));
+        }
+    }
+    sources
+}
+
+fn seen_by(tail: &Tail, source: SourceId) -> Seen {
+    let seen = |(at, change): (usize, &TailChange)| {
+        let kind = change.seen_by.iter().find(|(s, _)| *s == source)?.1;
+        Some((at, kind))
+    };
+    tail.changes.iter().enumerate().filter_map(seen).collect()
+}

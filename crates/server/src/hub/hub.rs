@@ -1,0 +1,216 @@
+//! The hub as the door and the routes see it: a lock around the state, and requests that wait.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use event_source_door::message::{Access, Config, StartAt, ToServer, ToWorker};
+use event_source_model::event::{Page, Reason, Refusal};
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::format::Format;
+use super::queue::{Next, Queue};
+use super::state::{Answer, Pending, State};
+use super::stream::StreamId;
+use crate::clock;
+use crate::shutdown::{self, Shutdown};
+
+/// A worker that answers later than this is as good as away.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// What connects the worker's door with the clients.
+#[derive(Debug)]
+pub struct Hub {
+    state: Mutex<State>,
+    /// Something waits to be written to the worker.
+    outgoing: Notify,
+    config: watch::Sender<Config>,
+    stop: shutdown::Trigger,
+}
+
+impl Hub {
+    pub fn new(config: Config) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            outgoing: Notify::new(),
+            config: watch::Sender::new(config),
+            stop: shutdown::Trigger::default(),
+        })
+    }
+
+    /// The settings now.
+    pub fn config(&self) -> Config {
+        self.config.borrow().clone()
+    }
+
+    /// Becomes true when the worker says goodbye.
+    pub fn shutdown(&self) -> Shutdown {
+        self.stop.watch()
+    }
+
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// The worker's refusal, or the server's own when it is stopping or full.
+    pub async fn open(
+        &self,
+        access: Access,
+        start: StartAt,
+        format: Format,
+        client: String,
+    ) -> Result<Subscription, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut state = self.lock();
+            let open = state.streams.len() + state.pending.len();
+            self.admit(open)?;
+            state.open(access, start, Pending::Open { format, client, reply });
+        }
+        self.outgoing.notify_one();
+        answered(answer).await
+    }
+
+    /// One page of a feed.
+    ///
+    /// # Errors
+    /// As [`Hub::open`].
+    pub async fn page(
+        &self,
+        access: Access,
+        start: StartAt,
+        page_size: u32,
+    ) -> Result<Page, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut state = self.lock();
+            self.admit(state.pending.len())?;
+            state.page(access, start, page_size, Pending::Page { reply });
+        }
+        self.outgoing.notify_one();
+        answered(answer).await
+    }
+
+    /// Handles a message of the worker. Must be called in the order in which they came.
+    pub fn receive(self: &Arc<Self>, message: ToServer) {
+        match message {
+            ToServer::Config(config) => {
+                self.config.send_replace(config);
+            }
+            ToServer::Stop => self.stop(),
+            message => {
+                let limit = self.config.borrow().tail_memory_bytes as usize;
+                let answer = self.lock().receive(self, message, limit);
+                hand_out(answer);
+                self.outgoing.notify_one();
+            }
+        }
+    }
+
+    /// What is to be written to the worker next, once there is something.
+    pub async fn outgoing(&self) -> Vec<ToWorker> {
+        loop {
+            let messages: Vec<ToWorker> = self.lock().outgoing.drain(..).collect();
+            if !messages.is_empty() {
+                return messages;
+            }
+            self.outgoing.notified().await;
+        }
+    }
+
+    /// What time alone brings about; to be called several times in a status interval.
+    pub fn tick(&self) {
+        let interval = Duration::from_millis(self.config.borrow().status_interval_ms);
+        self.lock().tick(clock::now(), interval);
+        self.outgoing.notify_one();
+    }
+
+    /// Everything up to here has been handed out; `None` before the first tail.
+    pub fn closed(&self) -> Option<i64> {
+        self.lock().memory.closed()
+    }
+
+    /// The worker has said goodbye.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_pulled()
+    }
+
+    fn stop(&self) {
+        self.stop.pull();
+        self.lock().stop(&stopping());
+    }
+
+    fn admit(&self, load: usize) -> Result<(), Refusal> {
+        if self.stop.is_pulled() {
+            return Err(stopping());
+        }
+        if load >= self.config.borrow().max_streams as usize {
+            return Err(Refusal::new(Reason::LimitExceeded, "too many streams")
+                .hint("event_source.max_streams limits them; try again later"));
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("a panic under the hub's lock has ended the process's work")
+    }
+}
+
+/// A stream as its reader holds it. Dropping it closes the stream.
+#[derive(Debug)]
+pub struct Subscription {
+    hub: Arc<Hub>,
+    id: StreamId,
+    queue: Arc<Queue>,
+}
+
+impl Subscription {
+    pub(super) fn new(hub: Arc<Hub>, id: StreamId, queue: Arc<Queue>) -> Self {
+        Self { hub, id, queue }
+    }
+
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The next chunk, or the end.
+    pub fn poll_next(&self, context: &Context<'_>) -> Poll<Next> {
+        let (next, room) = self.queue.poll(context);
+        if room {
+            self.hub.lock().room(self.id);
+            self.hub.outgoing.notify_one();
+        }
+        next
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.hub.lock().remove(self.id);
+        self.hub.outgoing.notify_one();
+    }
+}
+
+async fn answered<T>(answer: oneshot::Receiver<Result<T, Refusal>>) -> Result<T, Refusal> {
+    match tokio::time::timeout(ANSWER_TIME, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(stopping()),
+        Err(_) => Err(Refusal::new(Reason::Unavailable, "the worker does not answer")),
+    }
+}
+
+/// The receiver of an answer may have gone away: then there is nobody to tell, and the answer is
+/// dropped here, where the lock is free.
+fn hand_out(answer: Answer) {
+    match answer {
+        Answer::None => {}
+        Answer::Opened(reply, subscription) => drop(reply.send(Ok(subscription))),
+        Answer::Page(reply, page) => drop(reply.send(Ok(page))),
+        Answer::OpenRefused(reply, refusal) => drop(reply.send(Err(refusal))),
+        Answer::PageRefused(reply, refusal) => drop(reply.send(Err(refusal))),
+    }
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(Reason::Unavailable, "the server is stopping")
+        .hint("connect again with the cursor")
+}

@@ -1,0 +1,121 @@
+//! The recent stretch of the log, so that a client that comes back soon costs the database nothing.
+
+use std::collections::VecDeque;
+use std::mem::size_of;
+use std::sync::Arc;
+
+use event_source_door::message::{Tail, TailChange};
+use event_source_model::image::Image;
+use event_source_model::position::Position;
+use event_source_model::value::Value;
+
+/// The tails of `(since, closed]`; those without changes are not kept, only counted in.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    tails: VecDeque<(Arc<Tail>, usize)>,
+    bytes: usize,
+    /// `None` until the first tail: nothing is known then.
+    span: Option<Span>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    since: i64,
+    closed: i64,
+}
+
+impl Memory {
+    /// Everything up to here has been handed out; `None` before the first tail.
+    pub(super) fn closed(&self) -> Option<i64> {
+        self.span.map(|s| s.closed)
+    }
+
+    /// Whether a tail goes on where the last one ended, or overlaps it.
+    pub(super) fn is_followed_by(&self, tail: &Tail) -> bool {
+        self.span.is_some_and(|s| tail.since <= s.closed)
+    }
+
+    /// Adds a tail and forgets the oldest beyond `limit` bytes. After a gap only the new one is left.
+    pub(super) fn push(&mut self, tail: Arc<Tail>, limit: usize) {
+        let (since, before) = match self.span {
+            Some(span) if tail.since <= span.closed => (span.since, span.closed),
+            _ => {
+                self.tails.clear();
+                self.bytes = 0;
+                (tail.since, tail.since)
+            }
+        };
+        let mut span = Span { since, closed: tail.closed.max(before) };
+        if !tail.changes.is_empty() {
+            let size = weight(&tail);
+            self.bytes += size;
+            self.tails.push_back((tail, size));
+        }
+        while self.bytes > limit {
+            let Some((oldest, size)) = self.tails.pop_front() else { break };
+            self.bytes -= size;
+            span.since = span.since.max(reach(&oldest));
+        }
+        self.span = Some(span);
+    }
+
+    /// After a gap nothing that is held is worth holding.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether every event behind `position` up to the closed timestamp is here.
+    pub(super) fn covers(&self, position: &Position) -> bool {
+        self.span.is_some_and(|s| s.since < first_needed(position))
+    }
+
+    /// The tails that may hold events behind `position`.
+    pub(super) fn behind(&self, position: &Position) -> impl Iterator<Item = &Arc<Tail>> {
+        let needed = first_needed(position);
+        let start = self.tails.partition_point(|(tail, _)| reach(tail) < needed);
+        self.tails.range(start..).map(|(tail, _)| tail)
+    }
+}
+
+/// The first transaction of which a reader at `position` may still need something.
+pub(super) fn first_needed(position: &Position) -> i64 {
+    if position.ordinal == Position::END {
+        position.txn_ts.saturating_add(1)
+    } else {
+        position.txn_ts
+    }
+}
+
+/// The last transaction of which a tail holds something. A large one comes cut into several tails,
+/// and is closed only by the last of them.
+fn reach(tail: &Tail) -> i64 {
+    tail.changes.last().map_or(tail.closed, |change| tail.closed.max(change.position.txn_ts))
+}
+
+/// About how many bytes a tail occupies.
+fn weight(tail: &Tail) -> usize {
+    let changes = tail.changes.iter().map(|change| {
+        let TailChange { key, before, after, seen_by, .. } = change;
+        let images = before.iter().chain(after).map(|image| image_weight(image)).sum::<usize>();
+        let key = key.iter().flat_map(|k| &k.0).map(value_weight).sum::<usize>();
+        size_of::<TailChange>() + images + key + seen_by.len() * 16
+    });
+    size_of::<Tail>() + changes.sum::<usize>()
+}
+
+fn image_weight(image: &Image) -> usize {
+    // Each image that came through the door has its own copy of the shape.
+    let shape = image.shape.columns.iter().map(|c| 32 + c.name.len()).sum::<usize>();
+    shape + image.values.iter().map(value_weight).sum::<usize>()
+}
+
+fn value_weight(value: &Value) -> usize {
+    size_of::<Value>()
+        + match value {
+            Value::Numeric(text) | Value::Text(text) | Value::Json(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            Value::Array(items) => items.iter().map(value_weight).sum(),
+            Value::Object(fields) => fields.iter().map(|(n, v)| n.len() + value_weight(v)).sum(),
+            _ => 0,
+        }
+}

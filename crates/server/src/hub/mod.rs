@@ -1,0 +1,34 @@
+//! Who follows what, and what they were sent: the one place that decides what a stream gets.
+//!
+//! It guarantees that a stream gets every event of its source behind its start once and in order,
+//! whether from a tail, from memory or from the log; that a slow reader delays nobody; that equal
+//! streams share one rendering. It runs in whichever task calls it, under one mutex that is never
+//! held across an await; it must never do I/O.
+//!
+//! # Layout
+//!
+//! - [`hub`]: the door's and the routes' way in; the lock
+//! - [`state`]: what the lock protects, and how each message of the worker changes it
+//! - [`delivery`]: how events reach the streams: live, from memory, from the log
+//! - [`stream`]: one stream: its position, its phase
+//! - [`memory`]: the recent stretch of the log
+//! - [`mod@format`]: one wire's bytes for an event, cut into chunks
+//! - [`queue`]: the bounded queue between the hub and a response body
+//! - [`report`]: what `event_source.streams` shows
+
+mod delivery;
+mod format;
+#[expect(clippy::module_inception, reason = "the hub itself, beside its parts")]
+mod hub;
+mod memory;
+mod queue;
+mod report;
+mod state;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+pub use format::Format;
+pub use hub::{Hub, Subscription};
+pub use queue::{Broken, Next};

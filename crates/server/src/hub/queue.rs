@@ -1,0 +1,124 @@
+//! The bounded queue between the hub and a response body.
+//!
+//! The hub never waits for it: what does not fit is left in the log, and the queue tells when
+//! there is room again. Its lock is the innermost: nothing else is locked while it is held.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+/// Above this a live stream counts as slow; 256 kB is some thousand events.
+const LIMIT: usize = 256 * 1024;
+/// Below this the log is asked for more.
+const LOW: usize = 64 * 1024;
+
+/// Whole events, ready for the wire; shared by all streams that get the same.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    pub bytes: Bytes,
+    /// How many events are in it; a status is none.
+    pub events: u32,
+}
+
+/// The stream was cut rather than ended, so that the client resumes.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the stream was cut")]
+pub struct Broken;
+
+/// What a reader finds.
+#[derive(Debug)]
+pub enum Next {
+    Chunk(Chunk),
+    End(Result<(), Broken>),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    chunks: VecDeque<Chunk>,
+    bytes: usize,
+    end: Option<Result<(), Broken>>,
+    reader: Option<Waker>,
+    /// The hub waits for room.
+    awaited: bool,
+}
+
+impl Queue {
+    /// Takes all chunks, or none when they do not fit; then [`Queue::poll`] will report room.
+    /// An empty queue takes anything: an event larger than the limit must pass, too.
+    pub(super) fn offer(&self, chunks: &[Chunk]) -> bool {
+        let mut inner = self.lock();
+        let size: usize = chunks.iter().map(|c| c.bytes.len()).sum();
+        if !inner.chunks.is_empty() && inner.bytes + size > LIMIT {
+            inner.awaited = true;
+            return false;
+        }
+        inner.push(chunks);
+        true
+    }
+
+    /// Takes all chunks, whatever is there.
+    pub(super) fn push(&self, chunks: &[Chunk]) {
+        self.lock().push(chunks);
+    }
+
+    /// Whether there is room for a batch; if not, [`Queue::poll`] will report it.
+    pub(super) fn has_room(&self) -> bool {
+        let mut inner = self.lock();
+        inner.awaited = inner.bytes > LOW;
+        !inner.awaited
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().chunks.is_empty()
+    }
+
+    /// Nothing comes after what is already there.
+    pub(super) fn end(&self, how: Result<(), Broken>) {
+        let mut inner = self.lock();
+        inner.end.get_or_insert(how);
+        inner.wake();
+    }
+
+    /// The next thing to send, and whether the hub must be told that there is room again.
+    pub(super) fn poll(&self, context: &Context<'_>) -> (Poll<Next>, bool) {
+        let mut inner = self.lock();
+        let Some(chunk) = inner.chunks.pop_front() else {
+            if let Some(end) = inner.end {
+                return (Poll::Ready(Next::End(end)), false);
+            }
+            inner.reader = Some(context.waker().clone());
+            return (Poll::Pending, false);
+        };
+        inner.bytes -= chunk.bytes.len();
+        let room = inner.awaited && inner.bytes <= LOW;
+        if room {
+            inner.awaited = false;
+        }
+        (Poll::Ready(Next::Chunk(chunk)), room)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no holder of the queue's lock panics")
+    }
+}
+
+impl Inner {
+    fn push(&mut self, chunks: &[Chunk]) {
+        self.bytes += chunks.iter().map(|c| c.bytes.len()).sum::<usize>();
+        self.chunks.extend(chunks.iter().cloned());
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}

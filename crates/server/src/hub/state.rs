@@ -1,0 +1,221 @@
+//! What the hub's lock protects, and how the worker's messages change it.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use event_source_door::message::{
+    Access, Opened, RequestId, SourceId, StartAt, ToServer, ToWorker,
+};
+use event_source_model::event::{Page, Reason, Refusal, View};
+use tokio::sync::oneshot;
+
+use super::format::Format;
+use super::hub::{Hub, Subscription};
+use super::memory::Memory;
+use super::report::Report;
+use super::stream::{Phase, Stream, StreamId};
+use crate::clock;
+
+/// What is answered to someone who asked.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// A request that the worker has not answered yet.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Open { format: Format, client: String, reply: Reply<Subscription> },
+    Page { reply: Reply<Page> },
+}
+
+/// An answer to hand out once the lock is gone: handing it to nobody drops it, and a dropped
+/// subscription takes the lock.
+#[must_use]
+#[derive(Debug)]
+pub(super) enum Answer {
+    None,
+    Opened(Reply<Subscription>, Subscription),
+    Page(Reply<Page>, Page),
+    OpenRefused(Reply<Subscription>, Refusal),
+    PageRefused(Reply<Page>, Refusal),
+}
+
+/// The streams of one source.
+#[derive(Debug)]
+pub(super) struct Followers {
+    /// As the worker last described it: all its streams are shown the same.
+    pub(super) view: Arc<View>,
+    pub(super) formats: HashMap<Format, BTreeSet<StreamId>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// What waits to be written to the worker. Bounded: a request is refused when `max_streams`
+    /// are unanswered, a stream has at most one read and one close in here, and there is at most
+    /// one report.
+    pub(super) outgoing: VecDeque<ToWorker>,
+    last_request: RequestId,
+    pub(super) pending: HashMap<RequestId, Pending>,
+    /// Which stream waits for which batch.
+    reads: HashMap<RequestId, StreamId>,
+    pub(super) streams: HashMap<StreamId, Stream>,
+    pub(super) followers: HashMap<SourceId, Followers>,
+    pub(super) memory: Memory,
+    pub(super) report: Report,
+    last_stream: StreamId,
+}
+
+impl State {
+    /// Asks the worker for a stream.
+    pub(super) fn open(&mut self, access: Access, start: StartAt, pending: Pending) {
+        let request = self.number(pending);
+        self.outgoing.push_back(ToWorker::Open { request, access, start });
+    }
+
+    /// Asks the worker for a page.
+    pub(super) fn page(
+        &mut self,
+        access: Access,
+        start: StartAt,
+        page_size: u32,
+        pending: Pending,
+    ) {
+        let request = self.number(pending);
+        self.outgoing.push_back(ToWorker::Page { request, access, start, page_size });
+    }
+
+    /// Asks the worker for the next piece of the log that a stream needs.
+    pub(super) fn read(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.phase = Phase::Reading;
+        self.last_request += 1;
+        let (request, source, limit) = (self.last_request, stream.source, stream.batch);
+        let from = stream.position.clone();
+        self.reads.insert(request, id);
+        self.outgoing.push_back(ToWorker::Read { request, source, from, limit });
+    }
+
+    fn number(&mut self, pending: Pending) -> RequestId {
+        self.last_request += 1;
+        self.pending.insert(self.last_request, pending);
+        self.last_request
+    }
+
+    /// Handles what concerns streams and requests.
+    pub(super) fn receive(
+        &mut self,
+        hub: &Arc<Hub>,
+        message: ToServer,
+        memory_limit: usize,
+    ) -> Answer {
+        match message {
+            ToServer::Tail(tail) => self.tail(tail, memory_limit),
+            ToServer::Batch { request, batch } => {
+                if let Some(stream) = self.reads.remove(&request) {
+                    self.batch(stream, batch);
+                }
+            }
+            ToServer::Opened { request, opened } => return self.opened(hub, request, opened),
+            ToServer::Page { request, page } => {
+                if let Some(Pending::Page { reply }) = self.pending.remove(&request) {
+                    return Answer::Page(reply, page);
+                }
+            }
+            ToServer::Refused { request, refusal } => return self.refused(request, refusal),
+            ToServer::Ended { source, refusal } => self.end_source(source, &refusal),
+            ToServer::Welcome { .. } | ToServer::Config(_) | ToServer::Stop => {}
+        }
+        Answer::None
+    }
+
+    fn opened(&mut self, hub: &Arc<Hub>, request: RequestId, opened: Opened) -> Answer {
+        let source = opened.source;
+        let Some(Pending::Open { format, client, reply }) = self.pending.remove(&request) else {
+            self.outgoing.push_back(ToWorker::Close { source });
+            return Answer::None;
+        };
+        self.last_stream += 1;
+        let id = self.last_stream;
+        let stream = Stream::new(id, opened, format, client, clock::now());
+        let subscription = Subscription::new(Arc::clone(hub), id, Arc::clone(&stream.queue));
+        let view = Arc::clone(&stream.view);
+        let followers = self
+            .followers
+            .entry(source)
+            .or_insert_with(|| Followers { view: Arc::clone(&view), formats: HashMap::new() });
+        followers.view = view;
+        followers.formats.entry(format).or_default().insert(id);
+        self.streams.insert(id, stream);
+        self.report.touch();
+        self.catch_up(id);
+        Answer::Opened(reply, subscription)
+    }
+
+    fn refused(&mut self, request: RequestId, refusal: Refusal) -> Answer {
+        match self.pending.remove(&request) {
+            Some(Pending::Open { reply, .. }) => return Answer::OpenRefused(reply, refusal),
+            Some(Pending::Page { reply }) => return Answer::PageRefused(reply, refusal),
+            None => {}
+        }
+        if let Some(stream) = self.reads.remove(&request) {
+            self.end(stream, &refusal);
+        }
+        Answer::None
+    }
+
+    fn end_source(&mut self, source: SourceId, refusal: &Refusal) {
+        let Some(followers) = self.followers.get(&source) else { return };
+        let ids: Vec<StreamId> = followers.formats.values().flatten().copied().collect();
+        for id in ids {
+            self.end(id, refusal);
+        }
+    }
+
+    /// Says why, in the protocol's way, and ends a stream.
+    pub(super) fn end(&mut self, id: StreamId, refusal: &Refusal) {
+        if let Some(stream) = self.streams.get(&id) {
+            stream.end(refusal);
+            self.remove(id);
+        }
+    }
+
+    /// Forgets a stream, whose queue its body may still be reading.
+    pub(super) fn remove(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.remove(&id) else { return };
+        if let Some(followers) = self.followers.get_mut(&stream.source) {
+            if let Some(ids) = followers.formats.get_mut(&stream.format) {
+                ids.remove(&id);
+            }
+            followers.formats.retain(|_, ids| !ids.is_empty());
+            if followers.formats.is_empty() {
+                self.followers.remove(&stream.source);
+            }
+        }
+        self.outgoing.push_back(ToWorker::Close { source: stream.source });
+        self.report.touch();
+    }
+
+    /// A stream's queue has room again.
+    pub(super) fn room(&mut self, id: StreamId) {
+        if self.streams.get(&id).is_some_and(|s| s.phase == Phase::Full) {
+            self.catch_up(id);
+        }
+    }
+
+    /// The goodbye of a planned stop. A native client is told; a v10 connection is cut, because
+    /// Fauna's Python driver takes a clean end for the end and never resumes.
+    pub(super) fn stop(&mut self, refusal: &Refusal) {
+        self.pending.clear();
+        for (_, stream) in self.streams.drain() {
+            match stream.format {
+                Format::V10 => stream.cut(),
+                Format::Lines(_) | Format::Sse(_) => stream.end(refusal),
+            }
+        }
+        self.followers.clear();
+    }
+}
+
+/// Why a token's stream ends when its time is over.
+pub(super) fn expired() -> Refusal {
+    Refusal::new(Reason::Unauthorized, "the event source has expired")
+        .hint("mint a new one with event_source()")
+}

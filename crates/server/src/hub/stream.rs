@@ -1,0 +1,176 @@
+//! One stream: where it is, and from where it gets what comes next.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use event_source_door::message::{Opened, SourceId};
+use event_source_model::event::{Refusal, View};
+use event_source_model::position::Position;
+use event_source_model::source::Start;
+
+use super::format::Format;
+use super::queue::{Broken, Chunk, Queue};
+
+pub(super) type StreamId = u64;
+
+/// The size of the first batch; later ones follow the size of the events.
+const FIRST_BATCH: u32 = 64;
+const LARGEST_BATCH: usize = 1000;
+/// What a batch should come to once rendered.
+const BATCH_BYTES: usize = 128 * 1024;
+
+/// From where a stream gets its next events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// From each tail. It stands at its own position or at the closed timestamp, whichever is later.
+    Live,
+    /// From a batch that the worker was asked for.
+    Reading,
+    /// From the log, once its queue has room.
+    Full,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) id: StreamId,
+    pub(super) source: SourceId,
+    pub(super) format: Format,
+    pub(super) view: Arc<View>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) phase: Phase,
+    /// Everything up to here was queued.
+    pub(super) position: Position,
+    /// Transactions that the token's statement had seen; `None` once the position is past them.
+    skip: Option<Skip>,
+    pub(super) matched_since: i64,
+    /// Microseconds since 1970.
+    pub(super) expires: Option<i64>,
+    pub(super) client: String,
+    /// Microseconds since 1970.
+    pub(super) since: i64,
+    /// Events queued.
+    pub(super) sent: u64,
+    /// When something was last queued.
+    pub(super) last_word: Instant,
+    /// How many events the next batch may have.
+    pub(super) batch: u32,
+}
+
+impl Stream {
+    pub(super) fn new(
+        id: StreamId,
+        opened: Opened,
+        format: Format,
+        client: String,
+        since: i64,
+    ) -> Self {
+        let skip = opened.position.skipping.map(|token| Skip { token, start: opened.start });
+        let mut stream = Self {
+            id,
+            source: opened.source,
+            format,
+            view: Arc::new(opened.view),
+            queue: Arc::default(),
+            phase: Phase::Full,
+            position: opened.position,
+            skip,
+            matched_since: opened.matched_since,
+            expires: opened.expires,
+            client,
+            since,
+            sent: 0,
+            last_word: Instant::now(),
+            batch: FIRST_BATCH,
+        };
+        stream.position = stream.stamp(stream.position.clone());
+        stream.say_status();
+        stream
+    }
+
+    /// Whether an event is still to be sent.
+    pub(super) fn wants(&self, position: &Position) -> bool {
+        *position > self.position
+            && !self.skip.as_ref().is_some_and(|s| s.start.saw(position.txn_ts))
+    }
+
+    /// Whether every event behind the position is wanted, and shown to all with the same cursor.
+    pub(super) fn is_ordinary(&self) -> bool {
+        self.skip.is_none()
+    }
+
+    /// The position as this stream's cursors carry it: what is still to be skipped by a reader
+    /// that resumes there is part of it.
+    pub(super) fn stamp(&self, position: Position) -> Position {
+        let skip = self.skip.as_ref().filter(|s| position < s.end());
+        Position { skipping: skip.map(|s| s.token), ..position }
+    }
+
+    /// Moves on, never back.
+    pub(super) fn advance(&mut self, position: Position) {
+        if position > self.position {
+            self.position = self.stamp(position);
+            if self.position.skipping.is_none() {
+                self.skip = None;
+            }
+        }
+    }
+
+    /// Queues events unless the queue is full.
+    pub(super) fn offer(&mut self, chunks: &[Chunk]) -> bool {
+        let taken = self.queue.offer(chunks);
+        if taken {
+            self.count(chunks);
+        }
+        taken
+    }
+
+    /// Queues a batch, and learns from it how large the next one may be.
+    pub(super) fn push(&mut self, chunks: &[Chunk]) {
+        self.queue.push(chunks);
+        self.count(chunks);
+        let events: usize = chunks.iter().map(|c| c.events as usize).sum();
+        let bytes: usize = chunks.iter().map(|c| c.bytes.len()).sum();
+        if let Some(average) = bytes.checked_div(events) {
+            self.batch = (BATCH_BYTES / average.max(1)).clamp(1, LARGEST_BATCH) as u32;
+        }
+    }
+
+    /// Says where the stream is.
+    pub(super) fn say_status(&mut self) {
+        self.queue.push(&[self.format.status(&self.view, &self.position)]);
+        self.last_word = Instant::now();
+    }
+
+    /// Says why nothing more comes, in the protocol's way.
+    pub(super) fn end(&self, refusal: &Refusal) {
+        self.queue.push(&[self.format.error(&self.view, refusal)]);
+        self.queue.end(Ok(()));
+    }
+
+    /// Cuts the connection without a clean end.
+    pub(super) fn cut(&self) {
+        self.queue.end(Err(Broken));
+    }
+
+    fn count(&mut self, chunks: &[Chunk]) {
+        if !chunks.is_empty() {
+            self.sent += chunks.iter().map(|c| u64::from(c.events)).sum::<u64>();
+            self.last_word = Instant::now();
+        }
+    }
+}
+
+/// What a stream that began where its token does must not be sent.
+#[derive(Debug)]
+struct Skip {
+    /// The token's id.
+    token: u64,
+    start: Start,
+}
+
+impl Skip {
+    /// Behind the last transaction to be skipped.
+    fn end(&self) -> Position {
+        Position::after(self.start.seen.last().copied().unwrap_or(self.start.closed))
+    }
+}

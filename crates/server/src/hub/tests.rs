@@ -1,0 +1,136 @@
+//! What cannot be seen from outside: which bytes are the same ones.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use event_source_door::message::{
+    Access, Config, Opened, StartAt, Tail, TailChange, ToServer, ToWorker, Wire,
+};
+use event_source_model::event::{EventType, View};
+use event_source_model::image::{Column, Image, Shape};
+use event_source_model::position::Position;
+use event_source_model::source::Start;
+use event_source_model::value::Value;
+use event_source_wire::native::Options;
+
+use super::{Format, Hub, Next, Subscription};
+
+const SOURCE: u64 = 5;
+
+fn hub() -> Arc<Hub> {
+    Hub::new(Config {
+        status_interval_ms: 60_000,
+        tail_memory_bytes: 1 << 20,
+        worker_threads: 1,
+        max_clients: 10,
+        max_streams: 2,
+        cors_origins: String::new(),
+        require_secret: false,
+    })
+}
+
+/// A live stream; the status that it begins with is taken.
+async fn follow(hub: &Arc<Hub>, format: Format) -> Subscription {
+    let access = Access { token: "est_t".to_owned(), secret: None, wire: Wire::Native };
+    let answering = async {
+        loop {
+            for message in hub.outgoing().await {
+                if let ToWorker::Open { request, .. } = message {
+                    return hub.receive(ToServer::Opened { request, opened: opened() });
+                }
+            }
+        }
+    };
+    let (subscription, ()) =
+        tokio::join!(hub.open(access, StartAt::Token, format, String::new()), answering);
+    let subscription = subscription.unwrap();
+    take(&subscription);
+    subscription
+}
+
+fn opened() -> Opened {
+    Opened {
+        source: SOURCE,
+        view: View { collection: "t".to_owned(), fields: None, history: 1 },
+        position: Position::after(1000),
+        start: Start { closed: 1000, seen: Vec::new() },
+        matched_since: 0,
+        expires: None,
+    }
+}
+
+/// In `(since, since + 10]`: as many rows, each with a text of this length.
+fn tail(since: i64, rows: u32, length: usize) -> ToServer {
+    let columns = vec![Column { attnum: 1, name: "v".to_owned() }];
+    let image = Arc::new(Image {
+        shape: Arc::new(Shape { columns, key: Vec::new() }),
+        values: vec![Value::Text("x".repeat(length))],
+    });
+    let change = |ordinal| TailChange {
+        position: Position::at(since + 10, ordinal),
+        key: None,
+        before: None,
+        after: Some(Arc::clone(&image)),
+        seen_by: vec![(SOURCE, EventType::Add)],
+    };
+    ToServer::Tail(Tail { since, closed: since + 10, changes: (0..rows).map(change).collect() })
+}
+
+fn take(subscription: &Subscription) -> super::queue::Chunk {
+    match subscription.poll_next(&Context::from_waker(Waker::noop())) {
+        Poll::Ready(Next::Chunk(chunk)) => chunk,
+        other => panic!("a chunk was expected, not {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn two_equal_streams_are_rendered_once() {
+    let hub = hub();
+    hub.receive(tail(990, 0, 0));
+    let one = follow(&hub, Format::V10).await;
+    let two = follow(&hub, Format::V10).await;
+    hub.receive(tail(1000, 3, 10));
+    let (first, second) = (take(&one), take(&two));
+    assert_eq!(first.bytes.as_ptr(), second.bytes.as_ptr(), "the same bytes, not equal ones");
+    assert_eq!(first.events, 3, "all events of a tail in one chunk");
+}
+
+#[tokio::test]
+async fn streams_of_another_format_get_their_own_bytes() {
+    let hub = hub();
+    hub.receive(tail(990, 0, 0));
+    let lines = follow(&hub, Format::Lines(Options::default())).await;
+    let sse = follow(&hub, Format::Sse(Options::default())).await;
+    hub.receive(tail(1000, 1, 10));
+    let line = take(&lines).bytes;
+    let event = take(&sse).bytes;
+    assert!(line.starts_with(b"{") && line.ends_with(b"}\n"));
+    assert!(event.starts_with(b"id: ") && event.ends_with(b"}\n\n"));
+}
+
+#[tokio::test]
+async fn chunks_are_cut_between_events_to_fit_a_frame() {
+    let hub = hub();
+    hub.receive(tail(990, 0, 0));
+    let stream = follow(&hub, Format::V10).await;
+    hub.receive(tail(1000, 5, 6000));
+    let mut events = 0;
+    while events < 5 {
+        let chunk = take(&stream);
+        events += chunk.events;
+        assert!(chunk.bytes.len() <= 16 * 1024 && chunk.bytes.ends_with(b"}\r\n"));
+    }
+}
+
+#[tokio::test]
+async fn streams_over_the_limit_are_refused_and_a_closed_one_makes_room() {
+    let hub = hub();
+    let one = follow(&hub, Format::V10).await;
+    let _two = follow(&hub, Format::V10).await;
+    let access = Access { token: "est_t".to_owned(), secret: None, wire: Wire::V10 };
+    let refused = hub.open(access, StartAt::Token, Format::V10, String::new()).await;
+    let reason = refused.unwrap_err().reason;
+    assert_eq!(reason, event_source_model::event::Reason::LimitExceeded);
+    drop(one);
+    follow(&hub, Format::V10).await;
+}

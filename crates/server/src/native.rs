@@ -1,0 +1,141 @@
+//! The native routes: `/v1/stream` and `/v1/feed`.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, VARY};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use event_source_door::message::{Access, StartAt, Wire};
+use event_source_model::event::{Page, Refusal};
+use event_source_wire::native::{self, Options};
+
+use crate::answer::{json, native_refusal, stream as stream_answer};
+use crate::body::StreamBody;
+use crate::credentials;
+use crate::hub::{Format, Hub, Next, Subscription};
+use crate::params::Params;
+use crate::request;
+
+/// What both routes are asked.
+struct Asked {
+    access: Access,
+    start: StartAt,
+    options: Options,
+}
+
+pub(crate) async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    let (parts, body) = match request::read(request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    let sse = wants_sse(&parts.headers);
+    let opened = async {
+        let mut params = Params::read(parts.uri.query(), &body)?;
+        let asked = asked(&hub, &parts, &mut params)?;
+        params.refuse_snapshot()?;
+        params.finish()?;
+        let format = if sse { Format::Sse(asked.options) } else { Format::Lines(asked.options) };
+        hub.open(asked.access, asked.start, format, request::client(&parts)).await
+    };
+    match opened.await {
+        Ok(subscription) => {
+            let content_type = if sse { "text/event-stream" } else { "application/x-ndjson" };
+            stream_answer(content_type, Body::new(StreamBody(subscription)))
+        }
+        Err(refusal) => native_refusal(&refusal),
+    }
+}
+
+pub(crate) async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    let (parts, body) = match request::read(request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    let answered = async {
+        let mut params = Params::read(parts.uri.query(), &body)?;
+        let asked = asked(&hub, &parts, &mut params)?;
+        let page_size = params.page_size()?;
+        let wait = params.wait()?;
+        params.refuse_snapshot()?;
+        params.finish()?;
+        let page = hub.page(asked.access.clone(), asked.start, page_size).await?;
+        let page = if wait > Duration::ZERO && is_idle(&page) {
+            let client = request::client(&parts);
+            wait_for_events(&hub, asked.access, page, page_size, wait, client).await?
+        } else {
+            page
+        };
+        Ok((page, page_size, asked.options))
+    };
+    match answered.await {
+        Ok((page, page_size, options)) => {
+            let mut response = json(StatusCode::OK, native::page(&page, options));
+            if is_final(&page, page_size) {
+                let headers = response.headers_mut();
+                let forever = HeaderValue::from_static("private, max-age=3600, immutable");
+                headers.insert(CACHE_CONTROL, forever);
+                headers.append(VARY, HeaderValue::from_static("Authorization"));
+            }
+            response
+        }
+        Err(refusal) => native_refusal(&refusal),
+    }
+}
+
+fn asked(hub: &Hub, parts: &Parts, params: &mut Params) -> Result<Asked, Refusal> {
+    let credential = credentials::given(&parts.headers, params.take("access_token"))?;
+    let required = hub.config().require_secret;
+    let access = credentials::access(Wire::Native, params.take("token"), credential, required)?;
+    let last_event_id = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    Ok(Asked { access, start: params.start(last_event_id)?, options: params.options()? })
+}
+
+fn wants_sse(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepts.flat_map(|value| value.split(',')).any(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default();
+        kind.trim().eq_ignore_ascii_case("text/event-stream")
+    })
+}
+
+/// Nothing happened, and nothing is left to be read.
+fn is_idle(page: &Page) -> bool {
+    page.events.is_empty() && !page.has_next && page.error.is_none()
+}
+
+/// The same request will be answered by the same page for ever.
+fn is_final(page: &Page, page_size: u32) -> bool {
+    page.events.len() == page_size as usize && page.has_next && page.error.is_none()
+}
+
+/// Follows the source until something happens, then reads the page again.
+async fn wait_for_events(
+    hub: &Hub,
+    access: Access,
+    idle: Page,
+    page_size: u32,
+    wait: Duration,
+    client: String,
+) -> Result<Page, Refusal> {
+    let start = StartAt::Cursor(idle.view.cursor(&idle.position));
+    let format = Format::Lines(Options::default());
+    let waited = hub.open(access.clone(), start.clone(), format, client).await?;
+    // Over time the page is read again all the same: its cursor has moved on.
+    let _ = tokio::time::timeout(wait, something_happens(&waited)).await;
+    drop(waited);
+    hub.page(access, start, page_size).await
+}
+
+async fn something_happens(waited: &Subscription) {
+    loop {
+        match poll_fn(|context| waited.poll_next(context)).await {
+            Next::Chunk(chunk) if chunk.events == 0 => {}
+            Next::Chunk(_) | Next::End(_) => return,
+        }
+    }
+}

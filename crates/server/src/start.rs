@@ -1,0 +1,85 @@
+//! The start: takes the descriptors that the worker left, shakes hands, builds the runtime.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use event_source_door::message::Config;
+use listenfd::ListenFd;
+
+use crate::door::{Door, DoorError};
+use crate::{log, serve};
+
+/// The process was not started by the worker.
+const EXIT_USAGE: u8 = 2;
+/// The worker speaks another version.
+const EXIT_VERSION: u8 = 3;
+
+/// Runs the server until its worker ends it.
+pub fn start() -> ExitCode {
+    let (door, listeners) = match descriptors() {
+        Ok(descriptors) => descriptors,
+        Err(error) => {
+            log::line(format_args!(
+                "is started by the event_source worker of PostgreSQL, not by hand: {error}"
+            ));
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match Door::knock(door) {
+        Ok((door, config)) => run(door, &config, listeners),
+        Err(DoorError::Closed) => ExitCode::FAILURE,
+        Err(error @ DoorError::Io(_)) => {
+            log::line(format_args!("{error}"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            log::line(format_args!("{error}"));
+            ExitCode::from(EXIT_VERSION)
+        }
+    }
+}
+
+/// The door is standard input, the listeners stand behind it by the `LISTEN_FDS` convention.
+fn descriptors() -> io::Result<(UnixStream, Vec<TcpListener>)> {
+    let door = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    door.peer_addr()?;
+    let mut inherited = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..inherited.len() {
+        if let Some(listener) = inherited.take_tcp_listener(index)? {
+            listener.set_nonblocking(true)?;
+            listeners.push(listener);
+        }
+    }
+    if listeners.is_empty() {
+        return Err(io::Error::other("no listening socket was handed over"));
+    }
+    Ok((door, listeners))
+}
+
+fn run(door: Door, config: &Config, listeners: Vec<TcpListener>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.worker_threads.max(1) as usize)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            log::line(format_args!("cannot start its threads: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(serve::serve(door, config.clone(), listeners));
+    // Nothing is waited for: what clients still have to read they get again by their cursors.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::line(format_args!("{error}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Fauna v10's routes: `/stream/1`, `/feed/1`, `/query/1`.
+//!
+//! Official drivers must work unmodified, so the checks come in the order of Fauna's server and
+//! with its messages; fields that Fauna did not know are ignored, as it did.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use event_source_door::message::{Access, StartAt, Wire};
+use event_source_model::event::{Reason, Refusal, View};
+use event_source_model::position::{Cursor, Position};
+use event_source_wire::v10;
+use event_source_wire::v10_error::{Endpoint, is_said_in_band};
+use serde_json::{Map, Value};
+
+use crate::answer::{json, stream as stream_answer, v10_refusal};
+use crate::body::StreamBody;
+use crate::credentials;
+use crate::hub::{Format, Hub};
+use crate::request;
+
+const CONTENT_TYPE: &str = "application/json;charset=utf-8";
+const DEFAULT_PAGE: u32 = 16;
+
+pub(crate) async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    let (parts, body) = match request::read(request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    let (start, opened) = match asked(&hub, &parts, &body) {
+        Ok((access, start, _)) => {
+            let client = request::client(&parts);
+            (start.clone(), hub.open(access, start, Format::V10, client).await)
+        }
+        Err(refusal) => (StartAt::Token, Err(refusal)),
+    };
+    match opened {
+        Ok(subscription) => {
+            let id = HeaderValue::from(subscription.id());
+            let mut response = stream_answer(CONTENT_TYPE, Body::new(StreamBody(subscription)));
+            response.headers_mut().insert("x-fauna-stream-id", id);
+            response
+        }
+        Err(refusal) if is_said_in_band(refusal.reason) => {
+            stream_answer(CONTENT_TYPE, Body::from(refused_stream(&refusal, &start)))
+        }
+        Err(refusal) => v10_refusal(&refusal, Endpoint::Stream),
+    }
+}
+
+pub(crate) async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    let (parts, body) = match request::read(request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    let (start, page) = match asked(&hub, &parts, &body) {
+        Ok((access, start, page_size)) => (start.clone(), hub.page(access, start, page_size).await),
+        Err(refusal) => (StartAt::Token, Err(refusal)),
+    };
+    match page {
+        Ok(page) => json(StatusCode::OK, v10::page(&page)),
+        Err(refusal) if is_said_in_band(refusal.reason) => {
+            let own = match &start {
+                StartAt::Cursor(cursor) => Some(cursor.as_str()),
+                StartAt::Token | StartAt::Timestamp(_) => refusal.cursor.as_deref(),
+            };
+            json(StatusCode::OK, v10::error_page(&refusal, own.unwrap_or_default()))
+        }
+        Err(refusal) => v10_refusal(&refusal, Endpoint::Feed),
+    }
+}
+
+pub(crate) async fn query() -> Response {
+    let message = "queries are not supported yet; mint an event source in SQL with \
+                   event_source() and give its token to the driver";
+    json(StatusCode::BAD_REQUEST, v10::query_error("invalid_query", message))
+}
+
+fn asked(hub: &Hub, parts: &Parts, body: &[u8]) -> Result<(Access, StartAt, u32), Refusal> {
+    let Ok(Value::Object(mut fields)) = serde_json::from_slice(body) else {
+        return Err(invalid("expected a JSON object."));
+    };
+    let token = text(&mut fields, "token")?;
+    let Some(token) = token else { return Err(invalid("Value for key token not found.")) };
+    let start = start(&mut fields)?;
+    let page_size = page_size(&mut fields)?;
+    let Some(credential) = credentials::given(&parts.headers, None)? else {
+        return Err(Refusal::new(Reason::Unauthorized, "no credential was given"));
+    };
+    let required = hub.config().require_secret;
+    let access = credentials::access(Wire::V10, Some(token), Some(credential), required)?;
+    Ok((access, start, page_size))
+}
+
+fn start(fields: &mut Map<String, Value>) -> Result<StartAt, Refusal> {
+    let cursor = text(fields, "cursor")?;
+    let start_ts = integer(fields, "start_ts")?;
+    match (cursor, start_ts) {
+        (Some(_), Some(_)) => Err(invalid("can not provide both `start_ts` and `cursor`")),
+        (Some(cursor), None) => Ok(StartAt::Cursor(cursor)),
+        (None, Some(micros)) => Ok(StartAt::Timestamp(micros)),
+        (None, None) => Ok(StartAt::Token),
+    }
+}
+
+fn page_size(fields: &mut Map<String, Value>) -> Result<u32, Refusal> {
+    match integer(fields, "page_size")? {
+        None => Ok(DEFAULT_PAGE),
+        Some(..=0) => Err(invalid("page size must be greater than zero.")),
+        Some(size @ 1..=16_000) => Ok(size as u32),
+        Some(_) => Err(invalid("page size can not be greater than 16000.")),
+    }
+}
+
+fn text(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Refusal> {
+    match fields.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(unexpected(&other)),
+    }
+}
+
+fn integer(fields: &mut Map<String, Value>, name: &str) -> Result<Option<i64>, Refusal> {
+    match fields.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_i64().map(Some).ok_or_else(|| unexpected(&value)),
+    }
+}
+
+fn unexpected(value: &Value) -> Refusal {
+    match value {
+        Value::String(text) => invalid(format!("Unexpected string value '{text}'.")),
+        Value::Number(n) => invalid(format!("Unexpected number value '{n}'.")),
+        Value::Bool(b) => invalid(format!("Unexpected boolean value '{b}'.")),
+        Value::Array(_) => invalid("Unexpected array value."),
+        Value::Null | Value::Object(_) => invalid("Unexpected object value."),
+    }
+}
+
+/// A stream that only says why there is none: the status that opens every stream, when it is
+/// known where that would have been, then the error.
+fn refused_stream(refusal: &Refusal, start: &StartAt) -> String {
+    let history = refusal.cursor.as_deref().and_then(|c| Cursor::decode(c).ok()).map(|c| c.history);
+    let cursor = match start {
+        StartAt::Cursor(text) => Cursor::decode(text).ok(),
+        StartAt::Timestamp(micros) => {
+            history.map(|history| Cursor { history, position: Position::after(*micros) })
+        }
+        StartAt::Token => None,
+    };
+    let mut body = String::new();
+    if let Some(Cursor { history, position }) = cursor {
+        let view = View { collection: String::new(), fields: None, history };
+        v10::status(&mut body, &view, &position);
+        body.push_str("\r\n");
+    }
+    v10::error(&mut body, refusal);
+    body.push_str("\r\n");
+    body
+}
+
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::new(Reason::InvalidRequest, message)
+}

@@ -1,0 +1,96 @@
+//! A worker that does what the test says, on the other end of a real door, and real HTTP clients.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+pub(crate) mod client;
+pub(crate) mod worker;
+
+use std::sync::Arc;
+
+use event_source_door::message::{Batch, Config, Opened, Tail, TailChange};
+use event_source_model::event::{Event, EventType, Page, View};
+use event_source_model::image::{Column, Image, Key, Shape};
+use event_source_model::position::Position;
+use event_source_model::source::Start;
+use event_source_model::value::Value;
+
+pub(crate) const SOURCE: u64 = 5;
+pub(crate) const HISTORY: u64 = 7;
+
+pub(crate) fn config() -> Config {
+    Config {
+        status_interval_ms: 60_000,
+        tail_memory_bytes: 1 << 20,
+        worker_threads: 2,
+        max_clients: 100,
+        max_streams: 100,
+        cors_origins: String::new(),
+        require_secret: false,
+    }
+}
+
+pub(crate) fn view() -> View {
+    View { collection: "Product".to_owned(), fields: None, history: HISTORY }
+}
+
+/// An open source that is read from behind `closed`.
+pub(crate) fn opened(closed: i64, matched_since: i64) -> Opened {
+    Opened {
+        source: SOURCE,
+        view: view(),
+        position: Position::after(closed),
+        start: Start { closed, seen: Vec::new() },
+        matched_since,
+        expires: None,
+    }
+}
+
+pub(crate) fn row(id: i64, text: &str) -> Image {
+    let column = |attnum, name: &str| Column { attnum, name: name.to_owned() };
+    let shape = Shape { columns: vec![column(1, "id"), column(2, "name")], key: vec![0] };
+    Image { shape: Arc::new(shape), values: vec![Value::BigInt(id), Value::Text(text.to_owned())] }
+}
+
+/// The row with this id is added at `txn_ts`.
+pub(crate) fn added(txn_ts: i64, id: i64) -> Event {
+    Event {
+        kind: EventType::Add,
+        position: Position::at(txn_ts, 0),
+        key: Some(Key(vec![Value::BigInt(id)])),
+        before: None,
+        after: Some(row(id, "x")),
+    }
+}
+
+pub(crate) fn batch(events: Vec<Event>, position: Position, live: bool) -> Batch {
+    Batch { events, position, live, error: None }
+}
+
+pub(crate) fn page(events: Vec<Event>, closed: i64, has_next: bool) -> Page {
+    Page { view: view(), events, position: Position::after(closed), has_next, error: None }
+}
+
+/// In `(since, closed]` the row `id` is added at `closed`, with a text of this length.
+pub(crate) fn tail_of(since: i64, closed: i64, id: i64, text: &str) -> Tail {
+    tail_seen_by(since, closed, id, text, &[SOURCE])
+}
+
+pub(crate) fn tail_seen_by(since: i64, closed: i64, id: i64, text: &str, seen: &[u64]) -> Tail {
+    let change = TailChange {
+        position: Position::at(closed, 0),
+        key: Some(Key(vec![Value::BigInt(id)])),
+        before: None,
+        after: Some(Arc::new(row(id, text))),
+        seen_by: seen.iter().map(|source| (*source, EventType::Add)).collect(),
+    };
+    Tail { since, closed, changes: vec![change] }
+}
+
+pub(crate) fn empty_tail(since: i64, closed: i64) -> Tail {
+    Tail { since, closed, changes: Vec::new() }
+}
+
+/// Microseconds since 1970.
+pub(crate) fn now() -> i64 {
+    let since = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
+    i64::try_from(since.as_micros()).expect("before the year 294247")
+}
