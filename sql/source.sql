@@ -1,0 +1,84 @@
+-- Sources: minting, secrets, keys, revocation.
+
+-- One function for each way to name a set; PostgreSQL picks it by the types of the arguments.
+-- Not STRICT: most arguments are null. They write nothing, so they run on standbys.
+
+create function event_source(source text, terms text default null, key text default null,
+    filter text default null, params text[] default null, fields text[] default null,
+    watch text[] default null, types text[] default null, expires_in interval default null)
+returns text language c stable parallel restricted
+as 'MODULE_PATHNAME', 'event_source_name_wrapper';
+
+create function event_source(source text, terms anyarray,
+    filter text default null, params text[] default null, fields text[] default null,
+    watch text[] default null, types text[] default null, expires_in interval default null)
+returns text language c stable parallel restricted
+as 'MODULE_PATHNAME', 'event_source_name_terms_wrapper';
+
+create function event_source(source text, key anynonarray,
+    filter text default null, params text[] default null, fields text[] default null,
+    watch text[] default null, types text[] default null, expires_in interval default null)
+returns text language c stable parallel restricted
+as 'MODULE_PATHNAME', 'event_source_name_key_wrapper';
+
+create function event_source(source regclass, terms text default null, key text default null,
+    filter text default null, params text[] default null, fields text[] default null,
+    watch text[] default null, types text[] default null, expires_in interval default null)
+returns text language c stable parallel restricted
+as 'MODULE_PATHNAME', 'event_source_relation_wrapper';
+
+create function event_source(source regclass, terms anyarray,
+    filter text default null, params text[] default null, fields text[] default null,
+    watch text[] default null, types text[] default null, expires_in interval default null)
+returns text language c stable parallel restricted
+as 'MODULE_PATHNAME', 'event_source_relation_terms_wrapper';
+
+create function event_source(source regclass, key anynonarray,
+    filter text default null, params text[] default null, fields text[] default null,
+    watch text[] default null, types text[] default null, expires_in interval default null)
+returns text language c stable parallel restricted
+as 'MODULE_PATHNAME', 'event_source_relation_key_wrapper';
+
+create function event_source(source record,
+    filter text default null, params text[] default null, fields text[] default null,
+    watch text[] default null, types text[] default null, expires_in interval default null)
+returns text language c stable parallel restricted
+as 'MODULE_PATHNAME', 'event_source_row_wrapper';
+
+-- role: the role that the secret acts as, one that the caller could SET ROLE to.
+create function event_source.create_secret(
+    role name default current_user, expires_in interval default null, label text default null)
+returns text language c volatile parallel unsafe
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'event_source_create_secret_wrapper';
+revoke all on function event_source.create_secret(name, interval, text) from public;
+
+create function event_source.revoke_secret(id bigint)
+returns void language c volatile strict parallel unsafe
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'event_source_revoke_secret_wrapper';
+revoke all on function event_source.revoke_secret(bigint) from public;
+
+create function event_source.revoke(token_or_id text)
+returns void language c volatile strict parallel unsafe
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'event_source_revoke_wrapper';
+revoke all on function event_source.revoke(text) from public;
+
+create function event_source.rotate_key()
+returns void language c volatile strict parallel unsafe
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'event_source_rotate_key_wrapper';
+revoke all on function event_source.rotate_key() from public;
+
+create function event_source.describe(token text)
+returns json language c stable strict parallel restricted
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'event_source_describe_wrapper';
+
+-- Those of the caller's own roles for everyone, all of them for pg_monitor; never the secret.
+create view event_source.secrets with (security_barrier) as
+select id, role, label, created_at, expires_at
+from event_source.secret
+where pg_catalog.pg_has_role(role, 'USAGE') or pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+grant select on event_source.secrets to public;

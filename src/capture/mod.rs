@@ -1,0 +1,36 @@
+//! Capture: from a row that changes to a [`Change`](event_source_model::change::Change).
+//!
+//! It guarantees that every row that an INSERT, UPDATE, DELETE, COPY or TRUNCATE touches in a
+//! captured table is handed to the log with complete images, whoever wrote it and whatever their
+//! settings. It runs in the writers' backends, inside their transactions.
+//!
+//! - [`encode`]: a value, whatever its type, to a [`Value`](event_source_model::value::Value)
+//! - [`nested`]: arrays and composites
+//! - [`text`]: text in the server's encoding
+//! - [`version`]: which command made or ended a row version
+//! - [`catalog`]: what the catalogs say about a table and its root, read without locks
+//! - [`table`]: what a relation's rows look like, cached until it changes
+//! - [`trigger`]: the row trigger
+//! - [`scan`]: every row of a table at once
+//! - [`truncate`]: the TRUNCATE trigger
+//! - [`tree`]: which tables can be captured
+//! - [`register`]: `event_source.capture` and `event_source.release`
+//! - [`ddl`]: the event trigger that keeps partitions captured
+
+mod catalog;
+mod ddl;
+mod encode;
+mod nested;
+mod register;
+mod scan;
+mod table;
+mod text;
+mod tree;
+mod trigger;
+mod truncate;
+mod version;
+
+/// Called once, when the library is loaded.
+pub fn init() {
+    table::watch_invalidations();
+}

@@ -1,0 +1,113 @@
+//! Every row of a table as changes: what TRUNCATE, ATTACH and DETACH do to rows that no row trigger
+//! sees.
+//!
+//! Runs in the writer's backend, which holds a lock on the table that keeps all other writers out.
+//! Memory is bounded by one row, whatever the table's size.
+
+use event_source_model::change::{Change, Side};
+use pgrx::memcxt::PgMemoryContexts;
+use pgrx::prelude::*;
+
+use super::table::Table;
+use super::version::version;
+use crate::error::Result;
+use crate::pg::snapshot::ActiveSnapshot;
+
+/// What happens to the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// They become rows of the collection.
+    Come,
+    /// They stop being rows of the collection.
+    Go,
+}
+
+/// Hands a change for each row of the relation to the log.
+///
+/// The snapshot is of this moment: a statement's own is older than the lock that the statement
+/// waited for, and would miss what was committed meanwhile.
+///
+/// # Errors
+/// Those of the log.
+pub(super) fn push_all(
+    relation: &pg_sys::RelationData,
+    table: &Table,
+    collection: u64,
+    fate: Fate,
+) -> Result<()> {
+    // SAFETY: in a transaction that writes; marks the command id as used.
+    let command = unsafe { pg_sys::GetCurrentCommandId(true) };
+    let mut scrap = PgMemoryContexts::new("event_source rows");
+    let snapshot = ActiveSnapshot::latest();
+    let mut rows = Rows::of(relation);
+    while let Some(tuple) = rows.next() {
+        pgrx::check_for_interrupts!();
+        // SAFETY: the tuple is in its pinned buffer until the next one is asked for; what its
+        // image takes from PostgreSQL's memory is scrap.
+        let image = unsafe {
+            scrap.switch_to(|_| {
+                let _settings = table.settings();
+                table.image(tuple, relation.rd_att)
+            })
+        };
+        // SAFETY: as above.
+        let version = unsafe { version(relation.rd_id, tuple) };
+        // SAFETY: nothing in it is used any more.
+        unsafe { scrap.reset() };
+        let side = Some(Side { image, version });
+        let (before, after) = match fate {
+            Fate::Come => (None, side),
+            Fate::Go => (side, None),
+        };
+        crate::log::buffer::push(Change { collection, command, fired: 0, before, after })?;
+    }
+    drop(rows);
+    drop(snapshot);
+    Ok(())
+}
+
+/// A scan under the active snapshot.
+struct Rows {
+    scan: pg_sys::TableScanDesc,
+    slot: *mut pg_sys::TupleTableSlot,
+}
+
+impl Rows {
+    fn of(relation: &pg_sys::RelationData) -> Self {
+        let relation = std::ptr::from_ref(relation).cast_mut();
+        // SAFETY: the relation is open and locked, a snapshot is active.
+        unsafe {
+            let snapshot = pg_sys::GetActiveSnapshot();
+            let none = std::ptr::null_mut();
+            let scan = pg_sys::table_beginscan(relation, snapshot, 0, std::ptr::null_mut());
+            Self { scan, slot: pg_sys::table_slot_create(relation, none) }
+        }
+    }
+
+    /// The next row, valid until the one after it is asked for.
+    fn next(&mut self) -> Option<pg_sys::HeapTuple> {
+        let forward = pg_sys::ScanDirection::ForwardScanDirection;
+        // SAFETY: scan and slot are of the same heap table; the slot keeps the row's buffer pinned,
+        // and the tuple is the slot's own.
+        unsafe {
+            if !pg_sys::table_scan_getnextslot(self.scan, forward, self.slot) {
+                return None;
+            }
+            let mut is_copy = false;
+            Some(pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut is_copy))
+        }
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        // While an ERROR unwinds, the abort of the transaction ends the scan.
+        if !std::thread::panicking() {
+            // SAFETY: begun by this handle and ended only here.
+            unsafe {
+                pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+                pg_sys::table_endscan(self.scan);
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What the rows of a relation look like, and how to make images of them.
+//!
+//! Everything that does not change between two rows is found once and kept per relation until the
+//! relation cache says that it, its root or a composite type in it has changed. Runs in the
+//! writers' backends, on their only thread. The cache is never borrowed while PostgreSQL's code
+//! runs: an output function may write another captured table, and any catalog look-up may bring
+//! an invalidation.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use event_source_model::image::{Image, Shape};
+use event_source_model::value::Value;
+use pgrx::prelude::*;
+
+use super::catalog;
+use super::encode::{Encoder, Needs, identical};
+use super::nested::deform;
+use super::text::cstring;
+use crate::compat;
+use crate::error::{Error, Kind, Result};
+use crate::pg::pinned::PinnedSettings;
+
+/// A captured relation: a table, or a partition of one.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// The id of the capture; `None` when the table is not captured (any more).
+    pub(super) collection: Option<u64>,
+    shape: Arc<Shape>,
+    /// One for each column of the shape.
+    columns: Vec<ColumnReader>,
+    needs: Needs,
+}
+
+/// Where a column of the shape is in this relation, and how it is read.
+#[derive(Debug)]
+struct ColumnReader {
+    /// Index into the relation's own attributes.
+    at: usize,
+    by_value: bool,
+    length: i16,
+    encoder: Encoder,
+}
+
+thread_local! {
+    static TABLES: RefCell<HashMap<pg_sys::Oid, Rc<Table>>> = RefCell::default();
+    /// Counts invalidations, so that a table built from what is stale is not kept.
+    static INVALIDATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+impl Table {
+    /// What is known of an open relation.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupted`] when a partition lacks a column of its root.
+    pub(super) fn of(relation: &pg_sys::RelationData) -> Result<Rc<Self>> {
+        if let Some(table) = TABLES.with_borrow(|tables| tables.get(&relation.rd_id).cloned()) {
+            return Ok(table);
+        }
+        let before = INVALIDATIONS.get();
+        let root = catalog::root_of(relation);
+        let table = Rc::new(Self::build(relation, root, catalog::capture_of(root))?);
+        if INVALIDATIONS.get() == before {
+            TABLES.with_borrow_mut(|tables| tables.insert(relation.rd_id, Rc::clone(&table)));
+        }
+        Ok(table)
+    }
+
+    /// A relation as a part of `root`, whose column numbers and primary key its images have.
+    ///
+    /// # Errors
+    /// As [`Table::of`].
+    pub(super) fn build(
+        relation: &pg_sys::RelationData,
+        root: pg_sys::Oid,
+        collection: Option<u64>,
+    ) -> Result<Self> {
+        let mut needs = Needs { relations: vec![root], ..Needs::default() };
+        let shown = catalog::columns(root);
+        let mut columns = Vec::with_capacity(shown.len());
+        for column in &shown {
+            let attribute = attribute_named(relation, &column.name).ok_or_else(|| {
+                let message = format!("a partition has no column \"{}\"", column.name);
+                Error::new(Kind::Corrupted, message)
+            })?;
+            columns.push(ColumnReader {
+                at: (attribute.attnum - 1) as usize,
+                by_value: attribute.attbyval,
+                length: attribute.attlen,
+                encoder: Encoder::of(attribute.atttypid, &mut needs),
+            });
+        }
+        let key = catalog::primary_key(root).into_iter().map(|attnum| {
+            let at = shown.iter().position(|c| c.attnum == attnum);
+            at.expect("a column of the primary key is not dropped") as u16
+        });
+        let shape = Arc::new(Shape { key: key.collect(), columns: shown });
+        Ok(Self { collection, shape, columns, needs })
+    }
+
+    /// The settings under which images must be made: enter once, make both images.
+    pub(super) fn settings(&self) -> Option<PinnedSettings> {
+        self.needs.pinned.then(PinnedSettings::enter)
+    }
+
+    /// The image of a row.
+    ///
+    /// # Safety
+    /// `tuple` is a row of the relation, `desc` its row type; [`Table::settings`] are in force.
+    pub(super) unsafe fn image(&self, tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> Image {
+        // SAFETY: the caller's.
+        unsafe {
+            let row = deform(tuple, desc);
+            self.image_of(self.columns.iter().map(|c| c.read(&row)))
+        }
+    }
+
+    /// The images of a row before and after an update. What did not change is read once.
+    ///
+    /// # Safety
+    /// As [`Table::image`], for both tuples.
+    pub(super) unsafe fn images(
+        &self,
+        old: pg_sys::HeapTuple,
+        new: pg_sys::HeapTuple,
+        desc: pg_sys::TupleDesc,
+    ) -> (Image, Image) {
+        // SAFETY: the caller's.
+        unsafe {
+            let (old, new) = (deform(old, desc), deform(new, desc));
+            let after = self.image_of(self.columns.iter().map(|c| c.read(&new)));
+            let before = self.columns.iter().zip(&after.values).map(|(column, value)| {
+                if column.unchanged(&old, &new) { value.clone() } else { column.read(&old) }
+            });
+            (self.image_of(before), after)
+        }
+    }
+
+    fn image_of(&self, values: impl Iterator<Item = Value>) -> Image {
+        Image { shape: Arc::clone(&self.shape), values: values.collect() }
+    }
+}
+
+type Row = (Vec<pg_sys::Datum>, Vec<bool>);
+
+impl ColumnReader {
+    /// # Safety
+    /// `row` is a row of the relation that the reader was made for.
+    unsafe fn read(&self, row: &Row) -> Value {
+        if row.1[self.at] {
+            return Value::Null;
+        }
+        // SAFETY: the caller's: the datum is of the column's type and not null.
+        unsafe { self.encoder.encode(row.0[self.at]) }
+    }
+
+    /// # Safety
+    /// As [`ColumnReader::read`].
+    unsafe fn unchanged(&self, old: &Row, new: &Row) -> bool {
+        match (old.1[self.at], new.1[self.at]) {
+            (true, true) => true,
+            // SAFETY: the caller's.
+            (false, false) => unsafe {
+                identical(old.0[self.at], new.0[self.at], self.by_value, self.length)
+            },
+            _ => false,
+        }
+    }
+}
+
+/// The attribute of that name, not dropped.
+fn attribute_named<'a>(
+    relation: &'a pg_sys::RelationData,
+    name: &str,
+) -> Option<&'a pg_sys::FormData_pg_attribute> {
+    // SAFETY: the row type of an open relation; a name ends with a zero byte.
+    unsafe {
+        let mut attributes = compat::attributes(relation.rd_att).iter();
+        attributes.find(|a| !a.attisdropped && cstring(a.attname.data.as_ptr()) == name)
+    }
+}
+
+/// Registers for invalidations; called once per process, when the library is loaded.
+pub(super) fn watch_invalidations() {
+    // SAFETY: a callback that only touches this module's thread-locals.
+    unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(invalidate), pg_sys::Datum::null()) }
+}
+
+/// Forgets what depends on a relation, or everything. Called in the middle of catalog look-ups and
+/// of transaction ends: it must not raise an ERROR, call PostgreSQL or find the cache borrowed.
+#[pg_guard]
+unsafe extern "C-unwind" fn invalidate(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+    INVALIDATIONS.set(INVALIDATIONS.get().wrapping_add(1));
+    TABLES.with_borrow_mut(|tables| {
+        if relation == pg_sys::InvalidOid {
+            tables.clear();
+        } else {
+            tables.retain(|oid, t| *oid != relation && !t.needs.relations.contains(&relation));
+        }
+    });
+}

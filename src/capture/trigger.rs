@@ -1,0 +1,115 @@
+//! The row trigger: one change for each row that a command touched.
+//!
+//! Runs after the row's change, in the writer's backend and transaction. The images are whole
+//! before the log is called: nothing of the tuple is looked at afterwards.
+
+use std::ffi::CStr;
+
+use event_source_model::change::{Change, Side};
+use pgrx::prelude::*;
+
+use super::table::Table;
+use super::version::{command_of_deleted, command_of_new, version};
+use crate::error::{Error, Kind, Result, raised};
+
+/// What every trigger of ours is called with.
+pub(super) struct Call<'a> {
+    pub(super) data: &'a pg_sys::TriggerData,
+    pub(super) relation: &'a pg_sys::RelationData,
+}
+
+impl Call<'_> {
+    /// # Safety
+    /// `fcinfo` is what PostgreSQL called the function with.
+    pub(super) unsafe fn of(fcinfo: pg_sys::FunctionCallInfo) -> Result<Self> {
+        // SAFETY: the caller's; the context of a trigger's call is TriggerData, and says so.
+        unsafe {
+            let context = (*fcinfo).context;
+            if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
+                return Err(Error::new(Kind::WrongTransaction, "not called as a trigger"));
+            }
+            let data = &*context.cast::<pg_sys::TriggerData>();
+            Ok(Call { data, relation: &*data.tg_relation })
+        }
+    }
+
+    /// The id of the capture, `None` when the table is not captured.
+    ///
+    /// # Errors
+    /// When the trigger is of another capture than the table's: an id in a trigger that somebody
+    /// made or restored by hand must not write into the collection of somebody else.
+    pub(super) fn collection(&self, table: &Table) -> Result<Option<u64>> {
+        // SAFETY: a trigger has `tgnargs` arguments, which are C strings.
+        let argument = unsafe {
+            let trigger = &*self.data.tg_trigger;
+            (trigger.tgnargs == 1).then(|| CStr::from_ptr(*trigger.tgargs))
+        };
+        match (table.collection, argument.and_then(|a| a.to_str().ok()?.parse().ok())) {
+            (Some(captured), Some(id)) if captured == id => Ok(Some(id)),
+            (None, Some::<u64>(_)) => Ok(None),
+            _ => Err(Error::new(Kind::NotCaptured, "the trigger is of another capture")
+                .hint("call event_source.release and then event_source.capture for the table")),
+        }
+    }
+}
+
+/// `event_source.capture_row(capture id)`, the trigger function.
+///
+/// # Safety
+/// Called by PostgreSQL.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn event_source_capture_row(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    // SAFETY: the caller's.
+    raised(unsafe { Call::of(fcinfo) }.and_then(|call| capture(&call)));
+    pg_sys::Datum::null()
+}
+
+/// Tells PostgreSQL how [`event_source_capture_row`] is called.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_event_source_capture_row() -> *const pg_sys::Pg_finfo_record {
+    &raw const VERSION_1
+}
+
+pub(super) static VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+
+fn capture(call: &Call<'_>) -> Result<()> {
+    let kind = call.data.tg_event & (pg_sys::TRIGGER_EVENT_OPMASK | AFTER_ROW_MASK);
+    if kind & AFTER_ROW_MASK != pg_sys::TRIGGER_EVENT_ROW {
+        let message = "event_source.capture_row must be called after a row's change";
+        return Err(Error::new(Kind::WrongTransaction, message));
+    }
+    let table = Table::of(call.relation)?;
+    let Some(collection) = call.collection(&table)? else {
+        return Ok(());
+    };
+    let (oid, desc) = (call.relation.rd_id, call.relation.rd_att);
+    let (first, second) = (call.data.tg_trigtuple, call.data.tg_newtuple);
+    let settings = table.settings();
+    // SAFETY: an AFTER ROW trigger has the row, and of an update the old and the new one, copied
+    // into slots that are its own until it returns.
+    let (command, before, after) = unsafe {
+        let side = |image, tuple| Some(Side { image, version: version(oid, tuple) });
+        match kind & pg_sys::TRIGGER_EVENT_OPMASK {
+            pg_sys::TRIGGER_EVENT_INSERT => {
+                let image = table.image(first, desc);
+                (command_of_new(first), None, side(image, first))
+            }
+            pg_sys::TRIGGER_EVENT_DELETE => {
+                let image = table.image(first, desc);
+                (command_of_deleted(first), side(image, first), None)
+            }
+            _ => {
+                let (old, new) = table.images(first, second, desc);
+                (command_of_new(second), side(old, first), side(new, second))
+            }
+        }
+    };
+    drop(settings);
+    crate::log::buffer::push(Change { collection, command, fired: 0, before, after })
+}
+
+/// The bits that tell row from statement triggers and when they fire.
+const AFTER_ROW_MASK: u32 = pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_TIMINGMASK;

@@ -1,0 +1,45 @@
+//! The TRUNCATE trigger: each row that is there is deleted.
+//!
+//! Runs before the table is emptied, as the last trigger of its kind, in the writer's backend,
+//! under the exclusive lock of TRUNCATE.
+
+use pgrx::prelude::*;
+
+use super::scan::{Fate, push_all};
+use super::table::Table;
+use super::trigger::{Call, VERSION_1};
+use crate::error::{Error, Kind, Result, raised};
+
+/// `event_source.capture_truncate(capture id)`, the trigger function.
+///
+/// # Safety
+/// Called by PostgreSQL.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn event_source_capture_truncate(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    // SAFETY: the caller's.
+    raised(unsafe { Call::of(fcinfo) }.and_then(|call| capture(&call)));
+    pg_sys::Datum::null()
+}
+
+/// Tells PostgreSQL how [`event_source_capture_truncate`] is called.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_event_source_capture_truncate() -> *const pg_sys::Pg_finfo_record {
+    &raw const VERSION_1
+}
+
+fn capture(call: &Call<'_>) -> Result<()> {
+    const WANTED: u32 = pg_sys::TRIGGER_EVENT_TRUNCATE | pg_sys::TRIGGER_EVENT_BEFORE;
+    const MASK: u32 = pg_sys::TRIGGER_EVENT_OPMASK | pg_sys::TRIGGER_EVENT_TIMINGMASK;
+    if call.data.tg_event & MASK != WANTED {
+        let message = "event_source.capture_truncate must be called before TRUNCATE";
+        return Err(Error::new(Kind::WrongTransaction, message));
+    }
+    let table = Table::of(call.relation)?;
+    match call.collection(&table)? {
+        Some(collection) => push_all(call.relation, &table, collection, Fate::Go),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,113 @@
+//! The raw changes of the log, for `event_source.changes`: for eyes, not for programs.
+
+use event_source_model::change::Change;
+use event_source_model::event::View;
+use event_source_model::image::Image;
+use event_source_wire::native::{self, Numbers};
+use pgrx::iter::TableIterator;
+use pgrx::prelude::*;
+
+use crate::error::{Result, raised};
+use crate::log::stamps::{Stamp, Stamps};
+use crate::log::transaction;
+use crate::order::reading::Reading;
+use crate::source;
+
+type Row = (
+    i64,
+    TimestampWithTimeZone,
+    i64,
+    i64,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    i64,
+);
+
+/// Oldest first; only tables that the caller may SELECT in full and without row security. One
+/// transaction is read at a time, each as of the moment in which it is asked for.
+#[pg_extern(sql = false)]
+#[expect(clippy::type_complexity, reason = "pg_extern reads the columns from the type")]
+fn raw_changes() -> TableIterator<
+    'static,
+    (
+        name!(txn_ts, i64),
+        name!(committed_at, TimestampWithTimeZone),
+        name!(ordinal, i64),
+        name!(collection, i64),
+        name!(op, String),
+        name!(key, Option<String>),
+        name!(old, Option<String>),
+        name!(new, Option<String>),
+        name!(xid, i64),
+    ),
+> {
+    let mut after = 0;
+    let mut rows = Vec::new().into_iter();
+    TableIterator::new(std::iter::from_fn(move || {
+        loop {
+            if let Some(row) = rows.next() {
+                return Some(row);
+            }
+            rows = raised(next_transaction(&mut after))?.into_iter();
+        }
+    }))
+}
+
+/// The rows of the next transaction that changed something.
+fn next_transaction(after: &mut i64) -> Result<Option<Vec<Row>>> {
+    let reading = Reading::begin()?;
+    let mut stamps = Stamps::forward(*after, reading.closed)?;
+    while let Some(stamp) = stamps.next()? {
+        *after = stamp.txn_ts;
+        if stamp.changes == 0 {
+            continue;
+        }
+        let mut changes = transaction::raw(&stamps, &stamp)?;
+        changes.sort_by_key(Change::place_in_transaction);
+        let mut rows = Vec::with_capacity(changes.len());
+        for (ordinal, change) in changes.into_iter().enumerate() {
+            if may_see(change.collection)? {
+                rows.push(row(&stamp, ordinal as i64, &change));
+            }
+        }
+        return Ok(Some(rows));
+    }
+    Ok(None)
+}
+
+fn row(stamp: &Stamp, ordinal: i64, change: &Change) -> Row {
+    let op = match (&change.before, &change.after) {
+        (None, _) => "insert",
+        (_, None) => "delete",
+        _ => "update",
+    };
+    let view = View { collection: String::new(), fields: None, history: 0 };
+    let json = |image: &Image| native::data_json(&view, image, Numbers::Digits);
+    (
+        stamp.txn_ts,
+        stamp.committed_at,
+        ordinal,
+        change.collection as i64,
+        op.to_owned(),
+        change.key().map(|key| key.text()),
+        change.before.as_ref().map(|side| json(&side.image)),
+        change.after.as_ref().map(|side| json(&side.image)),
+        stamp.xid as i64,
+    )
+}
+
+/// Whether the caller may see whole rows of a collection that is still captured.
+fn may_see(collection: u64) -> Result<bool> {
+    let Some(relation) = source::relation_of(collection)? else { return Ok(false) };
+    // SAFETY: catalog lookups.
+    unsafe {
+        let user = pg_sys::GetUserId();
+        let select = pg_sys::ACL_SELECT as pg_sys::AclMode;
+        let granted = pg_sys::pg_class_aclcheck(relation, user, select);
+        let secured = pg_sys::check_enable_rls(relation, user, true);
+        Ok(granted == pg_sys::AclResult::ACLCHECK_OK
+            && secured != pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32)
+    }
+}

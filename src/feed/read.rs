@@ -1,0 +1,144 @@
+//! The events of a source behind a position.
+
+use std::ops::ControlFlow;
+
+use event_source_model::event::{Event, Refusal};
+use event_source_model::net::NetChange;
+use event_source_model::position::Position;
+use event_source_model::source::{Definition, Source, Start};
+
+use crate::error::Result;
+use crate::log::stamps::Stamps;
+use crate::log::{self, transaction};
+use crate::matching::Evaluator;
+
+/// How much one read may do.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Events given back.
+    pub events: u32,
+    /// Transactions looked at, wanted or not.
+    transactions: u32,
+    /// Net changes evaluated, wanted or not.
+    changes: u32,
+    /// Bytes of images given back; the event that passes it is the last one. A count of events
+    /// alone would let one page of large rows take all memory of the worker, and a worker that is
+    /// killed for it takes every session of the cluster with it.
+    bytes: usize,
+}
+
+impl Limits {
+    /// A page for a feed: it is worth some work to fill it.
+    pub fn of_page(events: u32) -> Self {
+        Self { events, transactions: 100_000, changes: 100_000, bytes: 32 * 1024 * 1024 }
+    }
+
+    /// A slice of a stream's catch-up, in between of which the tail goes on.
+    pub fn of_slice(events: u32) -> Self {
+        Self { events, transactions: 2_000, changes: 1_000, bytes: 1024 * 1024 }
+    }
+}
+
+/// The transactions that a reader must skip, since its token's statement already saw them.
+#[derive(Clone, Copy, Debug)]
+pub struct Skip<'a> {
+    token: u64,
+    start: &'a Start,
+}
+
+impl<'a> Skip<'a> {
+    /// What a reader of `source` at `from` must skip; nothing unless it started at the token.
+    pub fn of(source: &'a Source, from: &Position) -> Option<Self> {
+        (from.skipping == Some(source.id))
+            .then_some(Self { token: source.id, start: &source.start })
+    }
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Chunk {
+    pub events: Vec<Event>,
+    /// Where to go on.
+    pub position: Position,
+    /// More may be there, up to the same closed timestamp.
+    pub has_next: bool,
+    /// The source cannot be read on, after `events`.
+    pub error: Option<Refusal>,
+}
+
+/// Reads the events in `(from, closed]`. Needs an active snapshot that was taken after `closed`
+/// was read.
+pub fn read(
+    evaluator: &mut Evaluator,
+    definition: &Definition,
+    skip: Option<Skip<'_>>,
+    from: Position,
+    closed: i64,
+    limits: Limits,
+) -> Result<Chunk> {
+    let inside = from.ordinal != Position::END;
+    let mut stamps = Stamps::forward(from.txn_ts.saturating_sub(i64::from(inside)), closed)?;
+    let mut chunk = Chunk { events: Vec::new(), position: from, has_next: false, error: None };
+    let (mut transactions, mut changes, mut bytes) = (0, 0, 0);
+    while let Some(stamp) = stamps.next()? {
+        transactions += 1;
+        if transactions > limits.transactions {
+            chunk.has_next = true;
+            break;
+        }
+        let wanted = stamp.collections.contains(&definition.collection)
+            && !skip.is_some_and(|s| s.start.saw(stamp.txn_ts));
+        if wanted {
+            let at = chunk.position.clone();
+            let flow = transaction::visit(&stamps, &stamp, &at, &mut |position, change| {
+                // One event more than wanted tells whether there is a next page.
+                let full = chunk.events.len() == limits.events as usize || bytes >= limits.bytes;
+                let stop = match evaluator.evaluate(&change) {
+                    _ if changes == limits.changes => true,
+                    Ok(None) => false,
+                    _ if full => true,
+                    Ok(Some(kind)) => {
+                        let position = position.clone();
+                        let NetChange { key, before, after, .. } = change;
+                        bytes += before.iter().chain(&after).map(log::image_size).sum::<usize>();
+                        chunk.events.push(Event { kind, position, key, before, after });
+                        false
+                    }
+                    Err(error) => {
+                        // The next page starts behind the change that failed.
+                        chunk.error = Some(error.into());
+                        chunk.position = position;
+                        return Ok(ControlFlow::Break(()));
+                    }
+                };
+                if stop {
+                    chunk.has_next = true;
+                    return Ok(ControlFlow::Break(()));
+                }
+                changes += 1;
+                chunk.position = position;
+                Ok(ControlFlow::Continue(()))
+            })?;
+            if flow.is_break() {
+                break;
+            }
+        }
+        chunk.position = Position::after(stamp.txn_ts);
+    }
+    if !chunk.has_next && chunk.error.is_none() && closed > chunk.position.txn_ts {
+        chunk.position = Position::after(closed);
+    }
+    if let Some(skip) = skip {
+        mark(&mut chunk, skip);
+    }
+    Ok(chunk)
+}
+
+/// While a reader is not past the last transaction to skip, its cursors say so.
+fn mark(chunk: &mut Chunk, skip: Skip<'_>) {
+    let last = skip.start.seen.last().copied().unwrap_or(0);
+    let events = chunk.events.iter_mut().map(|e| &mut e.position);
+    for position in events.chain([&mut chunk.position]) {
+        position.skipping = (position.txn_ts < last).then_some(skip.token);
+    }
+}

@@ -1,0 +1,86 @@
+//! From a token and where to start to a source and a position.
+
+use event_source_door::message::StartAt;
+use event_source_model::event::Page;
+use event_source_model::position::{Cursor, Position};
+use event_source_model::source::Source;
+
+use super::read;
+use crate::error::{Error, Kind, Result};
+use crate::log::stamps::Stamps;
+use crate::matching::Evaluator;
+use crate::order::history;
+use crate::order::reading::Reading;
+use crate::source;
+
+/// Events of a page when the caller does not say.
+pub const DEFAULT_PAGE_SIZE: u32 = 100;
+const LARGEST_PAGE: u32 = 16_000;
+
+/// Where a reader of `source` starts. Needs an active snapshot.
+///
+/// # Errors
+/// For a cursor that is none, a position of another history, and one that the log no longer holds.
+pub fn position(source: &Source, start: &StartAt) -> Result<Position> {
+    let (history, position) = match start {
+        StartAt::Token => {
+            let skipping = (!source.start.seen.is_empty()).then_some(source.id);
+            (source.history, Position { skipping, ..source.start.position() })
+        }
+        StartAt::Cursor(text) => {
+            let cursor = Cursor::decode(text).map_err(|invalid| {
+                Error::new(Kind::InvalidCursor, invalid.to_string())
+                    .hint("a cursor is the text in an event's or a page's cursor field")
+            })?;
+            (cursor.history, cursor.position)
+        }
+        StartAt::Timestamp(txn_ts) => (history::history_id(), Position::after(*txn_ts)),
+    };
+    history::check(history, &position)?;
+    check_kept(&position)?;
+    Ok(position)
+}
+
+/// One page of events. Reads the closed timestamp, then takes its own snapshot.
+pub fn page(source: &Source, start: &StartAt, page_size: u32) -> Result<Page> {
+    check_page_size(page_size)?;
+    let reading = Reading::begin()?;
+    let from = position(source, start)?;
+    let view = source::view(&source.definition)?;
+    let mut evaluator = Evaluator::open(&source.definition)?;
+    let skip = read::Skip::of(source, &from);
+    let limits = read::Limits::of_page(page_size);
+    let chunk = read::read(&mut evaluator, &source.definition, skip, from, reading.closed, limits)?;
+    Ok(Page {
+        view,
+        events: chunk.events,
+        position: chunk.position,
+        has_next: chunk.has_next,
+        error: chunk.error,
+    })
+}
+
+fn check_page_size(page_size: u32) -> Result<()> {
+    let message = match page_size {
+        0 => "page size must be greater than zero",
+        1..=LARGEST_PAGE => return Ok(()),
+        _ => "page size can not be greater than 16000",
+    };
+    Err(Error::new(Kind::InvalidParameter, message))
+}
+
+/// A position below what the oldest stamp knew to be closed may lack transactions that were logged
+/// once and are no longer, or that happened before anything was captured.
+fn check_kept(position: &Position) -> Result<()> {
+    let Some(oldest) = Stamps::forward(0, i64::MAX)?.next()? else { return Ok(()) };
+    if position.txn_ts >= oldest.closed {
+        return Ok(());
+    }
+    let kept = Position::after(oldest.closed);
+    let cursor = Cursor { history: history::history_id(), position: kept }.encode();
+    let mut error = Error::new(Kind::PositionGone, "the position is too far in the past")
+        .detail(format!("The oldest position left is {cursor}."))
+        .hint("read the table anew and start from a new event source");
+    error.cursor = Some(cursor);
+    Err(error)
+}

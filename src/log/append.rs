@@ -1,0 +1,170 @@
+//! Rows into a segment, below the executor.
+//!
+//! No trigger, no rule and no row security stands between a change and the log, and logical
+//! decoding does not see it (`HEAP_INSERT_NO_LOGICAL`), so that a FOR ALL TABLES publication does
+//! not ship the log. The relation lock stays to the end of the transaction, so that a segment
+//! cannot be emptied under a writer.
+
+use event_source_model::change::{self, Change};
+use pgrx::datum::IntoDatum;
+use pgrx::pg_sys;
+use sha2::{Digest as _, Sha256};
+
+use super::{scan, segment};
+use crate::compat;
+use crate::error::Result;
+use crate::pg::relation::Relation;
+
+/// A btree entry must stay below a third of a page.
+const LONGEST_PLACE: usize = 1000;
+
+/// A stamp row to be written.
+#[derive(Debug)]
+pub struct NewStamp<'a> {
+    pub txn_ts: i64,
+    pub closed: i64,
+    pub history: u64,
+    pub segment: usize,
+    pub collections: &'a [u64],
+    pub changes: i64,
+    pub by_key: bool,
+    pub payload: Option<Vec<u8>>,
+}
+
+/// Where a stamp row was written, so that it can be taken back.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    table: pg_sys::Oid,
+    tid: pg_sys::ItemPointerData,
+}
+
+/// Writes a stamp row.
+pub fn stamp(new: NewStamp<'_>) -> Result<Written> {
+    let table = Table::open(segment::stamp_table(new.segment)?)?;
+    let collections: Vec<i64> = new.collections.iter().map(|&c| c as i64).collect();
+    // SAFETY: reads the system clock.
+    let committed_at = unsafe { pg_sys::GetCurrentTimestamp() };
+    let tid = table.insert(&mut [
+        Some(new.txn_ts.into()),
+        Some(top_xid().into()),
+        Some(new.closed.into()),
+        Some((new.history as i64).into()),
+        Some((new.segment as i16).into()),
+        collections.into_datum(),
+        Some(new.changes.into()),
+        Some(new.by_key.into()),
+        Some(committed_at.into()),
+        new.payload.as_deref().and_then(IntoDatum::into_datum),
+    ]);
+    Ok(Written { table: table.heap.oid(), tid })
+}
+
+/// Takes back a stamp row that this transaction wrote: it captured more and gets a new stamp.
+pub fn take_back(mut written: Written) {
+    let lock = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+    let heap = Relation::open_kept(written.table, lock);
+    // SAFETY: the row was written by an earlier command of this transaction, hence the counter.
+    unsafe {
+        pg_sys::CommandCounterIncrement();
+        pg_sys::simple_heap_delete(heap.as_ptr(), &mut written.tid);
+    }
+}
+
+/// Writes changes as rows of their own.
+pub fn changes(segment: usize, changes: Vec<Change>) -> Result<()> {
+    let table = Table::open(segment::change_table(segment)?)?;
+    for change in changes.into_iter().flat_map(Change::split_moved_key) {
+        let place = place(&change);
+        let payload = change::encode(std::slice::from_ref(&change));
+        table.insert(&mut [
+            Some(top_xid().into()),
+            place.as_slice().into_datum(),
+            payload.as_slice().into_datum(),
+        ]);
+    }
+    Ok(())
+}
+
+/// Where a change stands in a transaction too large to be sorted in memory: collection, then key.
+/// Rows without a key stand in the order of the commands.
+fn place(change: &Change) -> Vec<u8> {
+    let mut place = change.collection.to_be_bytes().to_vec();
+    match change.key() {
+        Some(key) => {
+            let key = key.sort_bytes();
+            if key.len() <= LONGEST_PLACE {
+                place.extend(key);
+            } else {
+                place.extend(&key[..LONGEST_PLACE]);
+                place.extend(Sha256::digest(&key));
+            }
+        }
+        None => {
+            let (command, is_there_after, fired) = change.place_in_transaction();
+            place.extend(command.to_be_bytes());
+            place.push(u8::from(is_there_after));
+            place.extend(fired.to_be_bytes());
+        }
+    }
+    place
+}
+
+/// The 64-bit number of the top-level transaction, which all its rows carry.
+pub fn top_xid() -> i64 {
+    // SAFETY: in a transaction that writes.
+    let xid = unsafe { pg_sys::GetTopFullTransactionId() };
+    xid.value as i64
+}
+
+/// A table of the log, open for inserting.
+struct Table {
+    heap: Relation,
+    index: Relation,
+    info: *mut pg_sys::IndexInfo,
+}
+
+impl Table {
+    fn open(oid: pg_sys::Oid) -> Result<Self> {
+        let lock = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+        let heap = Relation::open_kept(oid, lock);
+        let index = Relation::open_kept(scan::only_index(&heap)?, lock);
+        // SAFETY: the index is open; the result lives in the current memory context.
+        let info = unsafe { pg_sys::BuildIndexInfo(index.as_ptr()) };
+        Ok(Self { heap, index, info })
+    }
+
+    /// One heap row and its index entry. The index is on the leading columns of the table.
+    fn insert(&self, columns: &mut [Option<pg_sys::Datum>]) -> pg_sys::ItemPointerData {
+        let mut nulls: Vec<bool> = columns.iter().map(Option::is_none).collect();
+        let mut values: Vec<pg_sys::Datum> =
+            columns.iter().map(|c| c.unwrap_or(pg_sys::Datum::null())).collect();
+        // SAFETY: the arrays have one entry for each column of the table, of its type; the tuple
+        // is freed after both inserts have copied it.
+        unsafe {
+            debug_assert_eq!(values.len(), (*self.heap.tuple_desc()).natts as usize);
+            let tuple = pg_sys::heap_form_tuple(
+                self.heap.tuple_desc(),
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
+            pg_sys::heap_insert(
+                self.heap.as_ptr(),
+                tuple,
+                pg_sys::GetCurrentCommandId(true),
+                pg_sys::HEAP_INSERT_NO_LOGICAL as i32,
+                std::ptr::null_mut(),
+            );
+            compat::index_insert(
+                self.index.as_ptr(),
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+                &raw mut (*tuple).t_self,
+                self.heap.as_ptr(),
+                self.info,
+            );
+            let tid = (*tuple).t_self;
+            pg_sys::heap_freetuple(tuple);
+            tid
+        }
+    }
+}

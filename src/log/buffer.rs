@@ -1,0 +1,313 @@
+//! What this transaction captured so far.
+//!
+//! A small transaction rides in its stamp: its changes wait here and become the payload of one row
+//! at PRE_COMMIT. What does not fit is written as change rows. There is a level for each savepoint
+//! that captured something: handed up when it is released, dropped when it is rolled back, and
+//! written out only while it is the current one, so that its rows vanish with it.
+//!
+//! Runs in the writer's backend. [`forget`], [`subcommit`] and [`subabort`] are called where nothing
+//! may fail.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering::SeqCst;
+
+use event_source_model::change::{self, Change};
+use event_source_model::image::Image;
+use event_source_model::value::Value;
+use pgrx::pg_sys;
+
+use super::append::{self, NewStamp, Written};
+use super::segment;
+use crate::error::{Error, Kind, Result};
+use crate::order::{self, prime, shared, transaction};
+
+/// A level with more than this is written out.
+const MOST_CHANGES: usize = 100;
+const MOST_BYTES: usize = 64 * 1024;
+/// A transaction with more than this is read by key: its reader could not sort it in memory.
+const MOST_SORTED_CHANGES: i64 = 10_000;
+const MOST_SORTED_BYTES: usize = 32 * 1024 * 1024;
+
+#[derive(Debug, Default)]
+struct Buffer {
+    /// From the outermost; each with a higher subtransaction id than the one before.
+    levels: Vec<Level>,
+    /// Changes captured so far, the order in which triggers fired.
+    fired: u64,
+    /// Where this transaction's rows go, chosen at its first change.
+    segment: Option<usize>,
+    /// A stamp is wanted even if nothing was captured.
+    heartbeat: bool,
+    written: Option<Written>,
+}
+
+#[derive(Debug)]
+struct Level {
+    subtransaction: pg_sys::SubTransactionId,
+    waiting: Vec<Change>,
+    /// About how much `waiting` holds.
+    bytes: usize,
+    /// Some of this level is in change rows already.
+    spilled: bool,
+    /// How many changes, in rows or waiting.
+    changes: i64,
+    /// About how much they hold.
+    all_bytes: usize,
+    collections: BTreeSet<u64>,
+}
+
+thread_local! {
+    static BUFFER: RefCell<Buffer> = RefCell::default();
+}
+
+/// Logs a change in this transaction.
+///
+/// # Errors
+/// When there is no shared clock. Writing rows may raise PostgreSQL's own errors.
+pub fn push(mut change: Change) -> Result<()> {
+    prime::prime()?;
+    // SAFETY: in a transaction.
+    if transaction::stamped() && unsafe { pg_sys::GetCurrentTransactionNestLevel() } > 1 {
+        // A stamp written here would lack this savepoint's level, and go with its rollback.
+        return Err(Error::new(
+            Kind::WrongTransaction,
+            "cannot change a captured table in a savepoint while the transaction commits",
+        )
+        .hint("name event_source first in shared_preload_libraries"));
+    }
+    // SAFETY: in a transaction.
+    let current = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    let full = BUFFER.with_borrow_mut(|buffer| {
+        change.fired = buffer.fired;
+        buffer.fired += 1;
+        buffer.ensure_segment()?;
+        let level = buffer.level(current);
+        level.changes += 1;
+        level.collections.insert(change.collection);
+        let bytes = size(&change);
+        level.bytes += bytes;
+        level.all_bytes += bytes;
+        level.waiting.push(change);
+        Result::Ok(level.is_full())
+    })?;
+    if full && !transaction::stamped() {
+        write_out(current)?;
+    }
+    if transaction::stamped() {
+        // Another library's PRE_COMMIT ran after ours and wrote a captured table.
+        stamp()?;
+    }
+    Ok(())
+}
+
+/// Makes this transaction take a stamp even if it captures nothing.
+pub fn heartbeat() -> Result<()> {
+    prime::prime()?;
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.heartbeat = true;
+        buffer.ensure_segment()
+    })?;
+    // A stamp needs a transaction id, which a transaction without one would get too late.
+    // SAFETY: in a transaction that may write.
+    unsafe { pg_sys::GetTopTransactionId() };
+    Ok(())
+}
+
+/// Whether this transaction would be stamped if it committed now.
+pub fn has_captured() -> bool {
+    BUFFER.with_borrow(|buffer| buffer.heartbeat || buffer.levels.iter().any(|l| l.changes > 0))
+}
+
+/// PRE_COMMIT: stamps the transaction if it captured something.
+pub fn before_commit() -> Result<()> {
+    if has_captured() { stamp() } else { Ok(()) }
+}
+
+/// A savepoint is about to be released: if it and the level above would be too much together, its
+/// own part is written now, while it is still the current one.
+pub fn before_subcommit(
+    mine: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
+) -> Result<()> {
+    let too_much = BUFFER.with_borrow(|buffer| {
+        let of = |id| buffer.levels.iter().find(|l| l.subtransaction == id);
+        let Some(child) = of(mine) else { return false };
+        let (changes, bytes) = of(parent).map_or((0, 0), |l| (l.waiting.len(), l.bytes));
+        child.waiting.len() + changes > MOST_CHANGES || child.bytes + bytes > MOST_BYTES
+    });
+    if too_much { write_out(mine) } else { Ok(()) }
+}
+
+/// A savepoint was released: its level is the parent's now.
+pub fn subcommit(mine: pg_sys::SubTransactionId, parent: pg_sys::SubTransactionId) {
+    BUFFER.with_borrow_mut(|buffer| {
+        if buffer.levels.last().is_none_or(|l| l.subtransaction != mine) {
+            return;
+        }
+        let below = buffer.levels.len().checked_sub(2);
+        match below.filter(|&at| buffer.levels[at].subtransaction == parent) {
+            Some(at) => {
+                let child = buffer.levels.pop().expect("checked above");
+                buffer.levels[at].absorb(child);
+            }
+            None => {
+                let child = buffer.levels.last_mut().expect("checked above");
+                child.subtransaction = parent;
+            }
+        }
+    });
+}
+
+/// A savepoint was rolled back: what it captured never happened.
+pub fn subabort(mine: pg_sys::SubTransactionId) {
+    BUFFER.with_borrow_mut(|buffer| buffer.levels.retain(|l| l.subtransaction < mine));
+}
+
+/// The transaction ended.
+pub fn forget() {
+    // A process that ends in the middle of a push may still hold the buffer; it needs it no more.
+    BUFFER.with(|buffer| {
+        if let Ok(mut buffer) = buffer.try_borrow_mut() {
+            *buffer = Buffer::default();
+        }
+    });
+}
+
+/// Takes a stamp and writes its row; a row of an earlier stamp of this transaction is taken back.
+fn stamp() -> Result<()> {
+    // By now every savepoint is released, so what is left is one level at most.
+    let (top, segment, earlier) = BUFFER.with_borrow_mut(|buffer| {
+        buffer.ensure_segment().map(|segment| {
+            let top = buffer.levels.first().map(|l| (l.subtransaction, l.spilled));
+            (top, segment, buffer.written.take())
+        })
+    })?;
+    if let Some(written) = earlier {
+        append::take_back(written);
+    }
+    if let Some((level, true)) = top {
+        write_out(level)?;
+    }
+    let has_changes = BUFFER.with_borrow(|b| b.levels.iter().any(|l| l.changes > 0));
+    let (txn_ts, closed) = transaction::take_stamp(has_changes)?;
+    fold_newest(segment, txn_ts)?;
+    // Not borrowed while the row is written: FATAL there aborts the subtransactions without
+    // unwinding, and their callbacks need the buffer.
+    let (collections, changes, by_key, payload) = BUFFER.with_borrow(|buffer| {
+        let level = buffer.levels.first();
+        let collections: Vec<u64> =
+            level.iter().flat_map(|l| l.collections.iter().copied()).collect();
+        let payload = level
+            .filter(|l| !l.spilled && !l.waiting.is_empty())
+            .map(|l| change::encode(&l.waiting));
+        (collections, level.map_or(0, |l| l.changes), level.is_some_and(Level::is_huge), payload)
+    });
+    let written = append::stamp(NewStamp {
+        txn_ts,
+        closed,
+        history: order::history_id(),
+        segment,
+        collections: &collections,
+        changes,
+        by_key,
+        payload,
+    })?;
+    BUFFER.with_borrow_mut(|buffer| buffer.written = Some(written));
+    Ok(())
+}
+
+/// Writes what waits in a level as change rows.
+fn write_out(subtransaction: pg_sys::SubTransactionId) -> Result<()> {
+    let (segment, waiting) = BUFFER.with_borrow_mut(|buffer| {
+        let segment = buffer.ensure_segment()?;
+        let level = buffer.level(subtransaction);
+        level.spilled = true;
+        level.bytes = 0;
+        Result::Ok((segment, std::mem::take(&mut level.waiting)))
+    })?;
+    append::changes(segment, waiting)
+}
+
+/// Before the row exists: whoever can see the row must not skip its segment.
+fn fold_newest(segment: usize, txn_ts: i64) -> Result<()> {
+    // SAFETY: set when the backend connected.
+    if let Some(entry) = shared::get()?.database(unsafe { pg_sys::MyDatabaseId }) {
+        entry.newest[segment].fetch_max(txn_ts, SeqCst);
+    }
+    Ok(())
+}
+
+impl Buffer {
+    fn ensure_segment(&mut self) -> Result<usize> {
+        if let Some(segment) = self.segment {
+            return Ok(segment);
+        }
+        let current = segment::current()?;
+        self.segment = Some(current);
+        Ok(current)
+    }
+
+    /// The level of a subtransaction, which is the current one or exists.
+    fn level(&mut self, subtransaction: pg_sys::SubTransactionId) -> &mut Level {
+        let at = match self.levels.iter().position(|l| l.subtransaction == subtransaction) {
+            Some(at) => at,
+            None => {
+                self.levels.push(Level {
+                    subtransaction,
+                    waiting: Vec::new(),
+                    bytes: 0,
+                    spilled: false,
+                    changes: 0,
+                    all_bytes: 0,
+                    collections: BTreeSet::new(),
+                });
+                self.levels.len() - 1
+            }
+        };
+        &mut self.levels[at]
+    }
+}
+
+impl Level {
+    fn is_full(&self) -> bool {
+        self.waiting.len() > MOST_CHANGES || self.bytes > MOST_BYTES
+    }
+
+    /// Only what is in change rows can be read by key.
+    fn is_huge(&self) -> bool {
+        let huge = self.changes > MOST_SORTED_CHANGES || self.all_bytes > MOST_SORTED_BYTES;
+        self.spilled && huge
+    }
+
+    fn absorb(&mut self, child: Self) {
+        self.waiting.extend(child.waiting);
+        self.bytes += child.bytes;
+        self.spilled |= child.spilled;
+        self.changes += child.changes;
+        self.all_bytes += child.all_bytes;
+        self.collections.extend(child.collections);
+    }
+}
+
+/// About how many bytes a change holds in memory.
+fn size(change: &Change) -> usize {
+    let sides = change.before.iter().chain(&change.after);
+    sides.map(|side| image_size(&side.image)).sum::<usize>() + size_of::<Change>()
+}
+
+/// About how many bytes an image holds in memory.
+pub fn image_size(image: &Image) -> usize {
+    image.values.iter().map(value_size).sum()
+}
+
+fn value_size(value: &Value) -> usize {
+    let inside = match value {
+        Value::Numeric(s) | Value::Text(s) | Value::Json(s) => s.len(),
+        Value::Bytes(b) => b.len(),
+        Value::Array(items) => items.iter().map(value_size).sum(),
+        Value::Object(fields) => fields.iter().map(|(n, v)| n.len() + value_size(v)).sum(),
+        _ => 0,
+    };
+    inside + size_of::<Value>()
+}

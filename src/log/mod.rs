@@ -1,0 +1,25 @@
+//! The log: what every transaction did, in a ring of segments.
+//!
+//! It guarantees that what a transaction captured is in the log exactly when the transaction is
+//! committed, that nothing in it is ever updated, and that the cost of reading a page depends on
+//! the page. It runs in the writers' backends ([`buffer`], [`append`]) and in whoever reads
+//! ([`stamps`], [`transaction`]).
+//!
+//! - [`buffer`]: what this transaction captured so far, a level for each savepoint
+//! - [`append`]: rows into a segment, below the executor
+//! - [`segment`]: the tables of the ring
+//! - [`scan`]: one index scan
+//! - [`stamps`]: the stamps of all segments, merged into the one order
+//! - [`transaction`]: the net changes of one stamped transaction
+
+pub mod append;
+pub mod buffer;
+pub mod scan;
+pub mod segment;
+pub mod stamps;
+pub mod transaction;
+
+pub use buffer::{heartbeat, image_size};
+
+/// Segments in the ring; `sql/tables.sql` makes the tables.
+pub const SEGMENTS: usize = 8;

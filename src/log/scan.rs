@@ -1,0 +1,109 @@
+//! One index scan over one table of the log, through its only index.
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::ScanDirection;
+
+use crate::compat;
+use crate::error::{Error, Kind, Result};
+use crate::pg::relation::Relation;
+
+/// An open scan; the row it stands on can be read until the next [`Scan::next`].
+#[derive(Debug)]
+pub struct Scan {
+    heap: Relation,
+    // Held open for the scan.
+    _index: Relation,
+    scan: pg_sys::IndexScanDesc,
+    slot: *mut pg_sys::TupleTableSlot,
+}
+
+/// A condition on a column of the index: its number from 1, a btree strategy, the comparison
+/// function and what to compare with.
+pub type Condition = (i16, u32, u32, pg_sys::Datum);
+
+impl Scan {
+    /// Scans under `snapshot`, which must stay registered or active while this lives.
+    pub fn open(
+        table: pg_sys::Oid,
+        conditions: &[Condition],
+        snapshot: pg_sys::Snapshot,
+    ) -> Result<Self> {
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        let heap = Relation::open(table, lock);
+        let index = Relation::open(only_index(&heap)?, lock);
+        // SAFETY: both relations are open; index_rescan copies the keys.
+        let (scan, slot) = unsafe {
+            let mut keys: Vec<pg_sys::ScanKeyData> = vec![std::mem::zeroed(); conditions.len()];
+            for (key, &(column, strategy, function, value)) in keys.iter_mut().zip(conditions) {
+                let strategy = strategy as pg_sys::StrategyNumber;
+                pg_sys::ScanKeyInit(key, column, strategy, function.into(), value);
+            }
+            let count = conditions.len() as i32;
+            let scan = compat::index_beginscan(heap.as_ptr(), index.as_ptr(), snapshot, count);
+            pg_sys::index_rescan(scan, keys.as_mut_ptr(), count, std::ptr::null_mut(), 0);
+            (scan, pg_sys::table_slot_create(heap.as_ptr(), std::ptr::null_mut()))
+        };
+        Ok(Self { heap, _index: index, scan, slot })
+    }
+
+    /// Moves to the next row, false at the end.
+    pub fn next(&mut self, direction: ScanDirection::Type) -> bool {
+        pgrx::check_for_interrupts!();
+        // SAFETY: scan and slot are open.
+        unsafe { pg_sys::index_getnext_slot(self.scan, direction, self.slot) }
+    }
+
+    /// A column, from 0, of the row that the scan stands on.
+    pub fn column(&self, at: usize) -> Option<pg_sys::Datum> {
+        let columns = self.heap.tuple_desc();
+        // SAFETY: the slot holds a row of this table; the arrays have a place for each column.
+        unsafe {
+            debug_assert!(at < (*columns).natts as usize);
+            pg_sys::slot_getsomeattrs_int(self.slot, (*columns).natts);
+            let null = *(*self.slot).tts_isnull.add(at);
+            (!null).then(|| *(*self.slot).tts_values.add(at))
+        }
+    }
+
+    /// A `bytea` column, fetched from wherever it is stored.
+    pub fn bytes(&self, at: usize) -> Option<Vec<u8>> {
+        let datum = self.column(at)?;
+        // SAFETY: the column is a bytea; the copy is freed when it is not the stored value itself.
+        unsafe {
+            let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
+            let plain = pg_sys::pg_detoast_datum_packed(stored);
+            let bytes = pgrx::varlena_to_byte_slice(plain).to_vec();
+            if plain != stored {
+                pg_sys::pfree(plain.cast());
+            }
+            Some(bytes)
+        }
+    }
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        // While an ERROR unwinds, the resource owner lets go of everything.
+        if !std::thread::panicking() {
+            // SAFETY: opened by this handle and ended only here, before the relations close.
+            unsafe {
+                pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+                pg_sys::index_endscan(self.scan);
+            }
+        }
+    }
+}
+
+/// The only index of a table of the log.
+pub fn only_index(heap: &Relation) -> Result<pg_sys::Oid> {
+    // SAFETY: the relation is open; the list is ours to free.
+    unsafe {
+        let list = pg_sys::RelationGetIndexList(heap.as_ptr());
+        let found = (!list.is_null() && (*list).length == 1).then(|| (*(*list).elements).oid_value);
+        pg_sys::list_free(list);
+        found.ok_or_else(|| {
+            Error::new(Kind::Corrupted, "a table of the change log does not have its one index")
+                .hint("undo whatever was changed in schema event_source by hand")
+        })
+    }
+}

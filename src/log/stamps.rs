@@ -1,0 +1,176 @@
+//! The stamps of all segments, merged into the one order.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use pgrx::datum::{FromDatum, TimestampWithTimeZone};
+use pgrx::pg_sys;
+use pgrx::pg_sys::ScanDirection;
+
+use super::scan::Scan;
+use super::{SEGMENTS, segment};
+use crate::error::{Error, Kind, Result};
+use crate::order::shared;
+
+const INT8_GREATER: u32 = 470;
+const INT8_LESS_EQUAL: u32 = 471;
+
+/// The columns of a stamp table, from 0, as `sql/tables.sql` lays them out.
+mod column {
+    pub(super) const TXN_TS: usize = 0;
+    pub(super) const XID: usize = 1;
+    pub(super) const CLOSED: usize = 2;
+    pub(super) const HISTORY: usize = 3;
+    pub(super) const SEGMENT: usize = 4;
+    pub(super) const COLLECTIONS: usize = 5;
+    pub(super) const CHANGES: usize = 6;
+    pub(super) const BY_KEY: usize = 7;
+    pub(super) const COMMITTED_AT: usize = 8;
+    pub(super) const PAYLOAD: usize = 9;
+}
+
+/// What a stamp says, without the changes in it.
+#[derive(Clone, Debug)]
+pub struct Stamp {
+    /// Microseconds since 1970, unique.
+    pub txn_ts: i64,
+    pub xid: u64,
+    pub closed: i64,
+    pub history: u64,
+    /// Where the change rows are, if the changes are not in the stamp.
+    pub segment: usize,
+    /// The captures whose rows changed.
+    pub collections: Vec<u64>,
+    /// How many changes, not net.
+    pub changes: i64,
+    /// Its events stand by collection and key, since they cannot be sorted in memory.
+    pub by_key: bool,
+    pub committed_at: TimestampWithTimeZone,
+}
+
+/// The stamps that the active snapshot sees, in order.
+#[derive(Debug)]
+pub struct Stamps {
+    scans: Vec<Head>,
+    direction: ScanDirection::Type,
+    /// The scan whose row was given out last; it moves on at the next call.
+    given: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Head {
+    scan: Scan,
+    /// The txn_ts of the row that the scan stands on; `None` at its end.
+    at: Option<i64>,
+}
+
+impl Stamps {
+    /// Upwards, those in `(after, to]`.
+    pub fn forward(after: i64, to: i64) -> Result<Self> {
+        Self::open(after, to, ScanDirection::ForwardScanDirection)
+    }
+
+    /// Downwards, those at or below `to`.
+    pub fn backward(to: i64) -> Result<Self> {
+        // Every stamp is above 0, and empty segments are known by that bound.
+        Self::open(0, to, ScanDirection::BackwardScanDirection)
+    }
+
+    fn open(after: i64, to: i64, direction: ScanDirection::Type) -> Result<Self> {
+        // SAFETY: the caller has pushed one.
+        let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
+        let mut scans = Vec::with_capacity(SEGMENTS);
+        for segment in 0..SEGMENTS {
+            if holds_nothing_after(segment, after) {
+                continue;
+            }
+            let conditions = [
+                (1, pg_sys::BTGreaterStrategyNumber, INT8_GREATER, pg_sys::Datum::from(after)),
+                (1, pg_sys::BTLessEqualStrategyNumber, INT8_LESS_EQUAL, pg_sys::Datum::from(to)),
+            ];
+            let scan = Scan::open(segment::stamp_table(segment)?, &conditions, snapshot)?;
+            let mut head = Head { scan, at: None };
+            head.advance(direction)?;
+            scans.push(head);
+        }
+        Ok(Self { scans, direction, given: None })
+    }
+
+    /// The next stamp.
+    pub fn next(&mut self) -> Result<Option<Stamp>> {
+        if let Some(given) = self.given.take() {
+            self.scans[given].advance(self.direction)?;
+        }
+        let heads = self.scans.iter().enumerate().filter_map(|(i, h)| h.at.map(|at| (at, i)));
+        let next = match self.direction {
+            ScanDirection::ForwardScanDirection => heads.min(),
+            _ => heads.max(),
+        };
+        let Some((_, index)) = next else { return Ok(None) };
+        self.given = Some(index);
+        self.scans[index].read().map(Some)
+    }
+
+    /// The payload of the stamp given out last.
+    pub fn payload(&self) -> Option<Vec<u8>> {
+        let given = self.given?;
+        self.scans[given].scan.bytes(column::PAYLOAD)
+    }
+}
+
+impl Head {
+    fn advance(&mut self, direction: ScanDirection::Type) -> Result<()> {
+        self.at = if self.scan.next(direction) { Some(self.number(column::TXN_TS)?) } else { None };
+        Ok(())
+    }
+
+    fn read(&self) -> Result<Stamp> {
+        let collections = self.scan.column(column::COLLECTIONS).ok_or_else(damaged)?;
+        // SAFETY: the column is a bigint[].
+        let collections = unsafe { Vec::<i64>::from_datum(collections, false) };
+        let committed_at = self.scan.column(column::COMMITTED_AT);
+        // SAFETY: the column is a timestamptz.
+        let committed_at = committed_at
+            .and_then(|datum| unsafe { TimestampWithTimeZone::from_datum(datum, false) });
+        Ok(Stamp {
+            txn_ts: self.number(column::TXN_TS)?,
+            xid: self.number(column::XID)? as u64,
+            closed: self.number(column::CLOSED)?,
+            history: self.number(column::HISTORY)? as u64,
+            segment: self.scan.column(column::SEGMENT).ok_or_else(damaged)?.value(),
+            collections: collections.ok_or_else(damaged)?.into_iter().map(|c| c as u64).collect(),
+            changes: self.number(column::CHANGES)?,
+            by_key: self.scan.column(column::BY_KEY).ok_or_else(damaged)?.value() != 0,
+            committed_at: committed_at.ok_or_else(damaged)?,
+        })
+    }
+
+    fn number(&self, at: usize) -> Result<i64> {
+        self.scan.column(at).map(|datum| datum.value() as i64).ok_or_else(damaged)
+    }
+}
+
+/// The highest stamp ever written to a segment, also by a transaction that aborted: an upper bound
+/// of everything that anybody can see in it.
+pub fn newest_ever(segment: usize) -> Result<Option<i64>> {
+    // A constant of the server: it sees every row, whatever became of its transaction.
+    let any = &raw mut pg_sys::SnapshotAnyData;
+    let scan = Scan::open(segment::stamp_table(segment)?, &[], any)?;
+    let mut head = Head { scan, at: None };
+    head.advance(ScanDirection::BackwardScanDirection)?;
+    Ok(head.at)
+}
+
+/// Whether shared memory knows that a segment has no stamp above `after`.
+fn holds_nothing_after(segment: usize, after: i64) -> bool {
+    let Ok(shared) = shared::get() else { return false };
+    // SAFETY: process and shared state.
+    let (recovering, database) = unsafe { (pg_sys::RecoveryInProgress(), pg_sys::MyDatabaseId) };
+    !recovering
+        && shared.database(database).is_some_and(|entry| {
+            entry.primed.load(SeqCst) && entry.newest[segment].load(SeqCst) <= after
+        })
+}
+
+fn damaged() -> Error {
+    Error::new(Kind::Corrupted, "a stamp in the change log is damaged")
+}

@@ -1,0 +1,84 @@
+//! A filter as a test of a row: an expression, and the role as which it runs.
+
+use event_source_model::source::{Filter, Named};
+use pgrx::pg_sys;
+
+use super::execution::Execution;
+use super::memory::Context;
+use super::table::Table;
+use crate::error::{Error, Kind, Result};
+use crate::pg::relation::Relation;
+use crate::pg::role::ActingAs;
+
+/// A filter of one or more sources, parsed.
+#[derive(Debug)]
+pub(super) struct FilterTest {
+    /// A list of conditions, all of which must hold: null is false, as in a WHERE clause.
+    conditions: *mut pg_sys::List,
+    pub(super) columns: Vec<i16>,
+    role: pg_sys::Oid,
+    /// Owns `conditions`.
+    _context: Context,
+}
+
+impl FilterTest {
+    /// Parses a filter.
+    ///
+    /// # Errors
+    /// [`Kind::SchemaChanged`] when a column is gone, [`Kind::InsufficientPrivilege`] when the
+    /// role is.
+    pub(super) fn open(
+        filter: &Filter,
+        role: &Named,
+        relation: &Relation,
+        table: &Table,
+    ) -> Result<Self> {
+        filter.columns.iter().try_for_each(|(attnum, _)| table.check(*attnum))?;
+        let role = role_of(role)?;
+        let context = Context::new(c"event_source filter");
+        let entered = context.enter();
+        let expression = {
+            // Reading a literal may run code of users too.
+            let _acting = ActingAs::restricted(role);
+            crate::source::filter::parse_stored(filter, relation)?
+        };
+        // SAFETY: a boolean expression over the columns of relation 1, in our context.
+        let (conditions, columns) = unsafe {
+            (pg_sys::make_ands_implicit(expression), table.columns_of(expression.cast()))
+        };
+        drop(entered);
+        Ok(Self { conditions, columns, role, _context: context })
+    }
+
+    /// Whether the row that is shown passes.
+    pub(super) fn passes(&self, number: usize, execution: &mut Execution) -> bool {
+        // Preparing too: it checks the role's right to call the functions.
+        let _acting = ActingAs::restricted(self.role);
+        let prepared = execution.filter(number, |state| {
+            // SAFETY: preparing copies the conditions, which are alive, into the executor state.
+            unsafe { pg_sys::ExecPrepareQual(self.conditions, state) }
+        });
+        // SAFETY: prepared with this execution.
+        unsafe { execution.holds(prepared) }
+    }
+}
+
+/// The role, by its OID, and by its name in a database that was restored.
+fn role_of(role: &Named) -> Result<pg_sys::Oid> {
+    let oid = pg_sys::Oid::from(role.oid);
+    let name = std::ffi::CString::new(role.name.as_str());
+    // SAFETY: lookups in the caches that answer null and an invalid OID for what is not there.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::AUTHOID as i32;
+        let none = pg_sys::Datum::null();
+        if pg_sys::SearchSysCacheExists(cache, oid.into(), none, none, none) {
+            return Ok(oid);
+        }
+        let by_name = name.map_or(pg_sys::InvalidOid, |n| pg_sys::get_role_oid(n.as_ptr(), true));
+        if by_name != pg_sys::InvalidOid {
+            return Ok(by_name);
+        }
+    }
+    let gone = format!("role \"{}\" of the event source does not exist", role.name);
+    Err(Error::new(Kind::InsufficientPrivilege, gone))
+}

@@ -1,0 +1,49 @@
+//! The event rule: membership before and after a change, and what the source asked for.
+
+use event_source_model::event::EventType;
+use event_source_model::image::Image;
+use event_source_model::net::NetChange;
+use event_source_model::source::{Definition, Types};
+
+/// What a source wants of the changes of its set.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    types: Types,
+    watch: Option<Vec<i16>>,
+}
+
+/// Whether the set held the row before and after a change, and whether what the set shows of a
+/// row that stayed in it changed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Membership {
+    pub(super) before: bool,
+    pub(super) after: bool,
+    pub(super) changed: bool,
+}
+
+impl Rule {
+    pub(super) fn of(definition: &Definition) -> Self {
+        Self { types: definition.types, watch: definition.watch.clone() }
+    }
+
+    /// The event that the change is for this source, if any.
+    pub(super) fn event(&self, membership: Membership, change: &NetChange) -> Option<EventType> {
+        let kind = EventType::of(membership.before, membership.after)?;
+        let wanted = match kind {
+            EventType::Add => self.types.add,
+            EventType::Remove => self.types.remove,
+            EventType::Update => {
+                self.types.update && membership.changed && self.watched_changed(change)
+            }
+        };
+        wanted.then_some(kind)
+    }
+
+    fn watched_changed(&self, change: &NetChange) -> bool {
+        let Some(watch) = &self.watch else { return true };
+        let value = |image: &Option<Image>, attnum| {
+            image.as_ref().and_then(|i| i.by_attnum(attnum)).cloned()
+        };
+        watch.iter().any(|&attnum| value(&change.before, attnum) != value(&change.after, attnum))
+    }
+}

@@ -1,0 +1,59 @@
+//! The clock is above everything in a database's log before anybody there stamps or reads.
+//!
+//! After a start or a promotion the clock knows nothing; a wall clock that was set back would then
+//! give out positions that readers have already passed.
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering::SeqCst;
+
+use pgrx::pg_sys;
+
+use super::{now, shared};
+use crate::error::Result;
+use crate::log::SEGMENTS;
+use crate::log::stamps;
+
+/// An idle clock moves on with its readers, so a cursor may be this much above the newest stamp: the
+/// worker writes a heartbeat stamp at least that often. When the log shows that the wall clock was set
+/// back, the first stamp must be above those cursors too, or their readers would never see it.
+const AGED: i64 = 60_000_000;
+
+thread_local! {
+    /// This backend has seen its database primed; spares the search on every transaction.
+    static PRIMED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Primes this backend's database unless that was done since the server started. Does nothing in
+/// recovery, where nobody stamps and the clock is not used.
+pub fn prime() -> Result<()> {
+    if PRIMED.get() {
+        return Ok(());
+    }
+    let shared = shared::get()?;
+    // SAFETY: both read shared or process state.
+    let (recovering, database) = unsafe { (pg_sys::RecoveryInProgress(), pg_sys::MyDatabaseId) };
+    if recovering {
+        return Ok(());
+    }
+    let entry = shared.database(database);
+    if !entry.is_some_and(|e| e.primed.load(SeqCst)) {
+        let mut newest = [0; SEGMENTS];
+        for (segment, newest) in newest.iter_mut().enumerate() {
+            *newest = stamps::newest_ever(segment)?.unwrap_or(0);
+        }
+        let highest = newest.iter().copied().max().unwrap_or(0);
+        let set_back = highest > now();
+        shared.clock.raise(highest + if set_back { AGED } else { 0 });
+        if let Some(entry) = entry {
+            for (bound, newest) in entry.newest.iter().zip(newest) {
+                bound.fetch_max(newest, SeqCst);
+            }
+            let current = (0..SEGMENTS).rev().max_by_key(|&s| newest[s]).unwrap_or(0);
+            // Two backends may come here at once; both found the same.
+            entry.segment.store(current as u32, SeqCst);
+            entry.primed.store(true, SeqCst);
+        }
+    }
+    PRIMED.set(true);
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! The transaction callbacks: one permanent pair, for the life of the process.
+//!
+//! ```text
+//! PRE_COMMIT   the slot is published, the stamp taken, the stamp row written     may raise
+//! COMMIT       the slot is left, the worker woken                               must not fail
+//! ABORT        the slot is left, what was captured forgotten                    must not fail
+//! ```
+//!
+//! An error in the last two is a PANIC of the whole cluster: only atomics, cells and SetLatch there.
+//! The library belongs first in `shared_preload_libraries`: callbacks run in the reverse order of
+//! registration, so our PRE_COMMIT then runs last and stamps what all others wrote. What is
+//! captured after it all the same takes a new stamp.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+
+use pgrx::pg_sys::{SubXactEvent, XactEvent};
+use pgrx::prelude::*;
+
+use super::{now, shared, wake};
+use crate::error::{Error, Kind, Result, raised};
+use crate::log::buffer;
+
+/// A closed timestamp older than this is computed anew for the stamp, so that tokens, which start
+/// from the stamps, stay short also when nobody reads.
+const CLOSED_AGE_MICROS: i64 = 10_000;
+
+thread_local! {
+    /// This transaction holds its slot.
+    static STAMPED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Registers the callbacks; called in the postmaster and inherited by every process.
+pub fn init() {
+    // SAFETY: the functions live as long as the library, which is never unloaded.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut());
+    }
+}
+
+/// Whether this transaction has its stamp already, so that what is captured now comes late.
+pub fn stamped() -> bool {
+    STAMPED.get()
+}
+
+/// Takes a stamp for this transaction: its position and the closed timestamp below it.
+///
+/// A stamp without changes holds nobody up: a reader that misses it misses nothing, and the worker,
+/// which writes most of them, would otherwise delay other people's commits while it waits for a CPU.
+pub fn take_stamp(has_changes: bool) -> Result<(i64, i64)> {
+    let shared = shared::get()?;
+    // Before the slot is touched, so that an abort from here on leaves it.
+    STAMPED.set(true);
+    let txn_ts = if has_changes {
+        shared.clock.enter(shared.my_slot(), now())
+    } else {
+        shared.clock.tick(now())
+    };
+    let known = shared.clock.known_closed();
+    let fresh = txn_ts - known < CLOSED_AGE_MICROS;
+    let closed = if fresh { known } else { shared.clock.closed(shared.slots()) };
+    // Only the deliberate fault of the test build can make it otherwise.
+    Ok((txn_ts, closed.min(txn_ts - 1)))
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_transaction(event: XactEvent::Type, _arg: *mut c_void) {
+    match event {
+        XactEvent::XACT_EVENT_PRE_COMMIT => raised(buffer::before_commit()),
+        XactEvent::XACT_EVENT_PRE_PREPARE if buffer::has_captured() => Error::new(
+            Kind::FeatureNotSupported,
+            "cannot prepare a transaction that changed a captured table",
+        )
+        .hint("commit it, or release the table with event_source.release")
+        .raise(),
+        XactEvent::XACT_EVENT_COMMIT => leave(true),
+        XactEvent::XACT_EVENT_ABORT => leave(false),
+        // A parallel worker's end; the leader's transaction is what was captured.
+        _ => {}
+    }
+}
+
+fn leave(committed: bool) {
+    buffer::forget();
+    if !STAMPED.replace(false) {
+        return;
+    }
+    let Ok(shared) = shared::get() else { return };
+    let slot = shared.my_slot();
+    if committed {
+        // SAFETY: set by RecordTransactionCommit, before the callbacks run.
+        let lsn = unsafe { pg_sys::XactLastCommitEnd };
+        shared.clock.leave(slot, lsn);
+    } else {
+        shared.clock.abandon(slot);
+    }
+    wake::wake(shared, committed);
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_subtransaction(
+    event: SubXactEvent::Type,
+    mine: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
+    _arg: *mut c_void,
+) {
+    match event {
+        SubXactEvent::SUBXACT_EVENT_PRE_COMMIT_SUB => {
+            raised(buffer::before_subcommit(mine, parent));
+        }
+        SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => buffer::subcommit(mine, parent),
+        SubXactEvent::SUBXACT_EVENT_ABORT_SUB => buffer::subabort(mine),
+        _ => {}
+    }
+}

@@ -1,0 +1,10 @@
+//! One RAII handle for each PostgreSQL resource that the extension holds.
+//!
+//! They run in backends and in the worker, on the main thread. Each one gives its resource back
+//! when it is dropped, also when a PostgreSQL ERROR unwinds through it.
+
+pub mod pinned;
+pub mod relation;
+pub mod role;
+pub mod snapshot;
+pub mod subtransaction;

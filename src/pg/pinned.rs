@@ -1,0 +1,60 @@
+//! Settings on which the text of a value depends, pinned while this lives.
+//!
+//! Without it the same row would be logged as other bytes by a session with another `TimeZone`.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+/// The settings that output and input functions read, and what they are here.
+const PINNED: &[(&CStr, &CStr)] = &[
+    (c"TimeZone", c"UTC"),
+    (c"DateStyle", c"ISO, YMD"),
+    (c"IntervalStyle", c"iso_8601"),
+    (c"bytea_output", c"hex"),
+    (c"extra_float_digits", c"1"),
+    (c"lc_monetary", c"C"),
+    (c"search_path", c"pg_catalog, pg_temp"),
+    (c"xmlbinary", c"base64"),
+    (c"xmloption", c"content"),
+    (c"quote_all_identifiers", c"off"),
+    (c"array_nulls", c"on"),
+];
+
+/// The pinned settings are in force until this is dropped.
+#[derive(Debug)]
+pub struct PinnedSettings {
+    level: i32,
+}
+
+impl PinnedSettings {
+    pub fn enter() -> Self {
+        // SAFETY: a new nest level; the values are valid for their settings on every version.
+        unsafe {
+            let level = pg_sys::NewGUCNestLevel();
+            for (name, value) in PINNED {
+                pg_sys::set_config_option(
+                    name.as_ptr(),
+                    value.as_ptr(),
+                    pg_sys::GucContext::PGC_USERSET,
+                    pg_sys::GucSource::PGC_S_SESSION,
+                    pg_sys::GucAction::GUC_ACTION_SAVE,
+                    true,
+                    0,
+                    false,
+                );
+            }
+            Self { level }
+        }
+    }
+}
+
+impl Drop for PinnedSettings {
+    fn drop(&mut self) {
+        // While an ERROR unwinds, the abort of the (sub)transaction undoes the nest level.
+        if !std::thread::panicking() {
+            // SAFETY: the level was opened by this handle.
+            unsafe { pg_sys::AtEOXact_GUC(true, self.level) }
+        }
+    }
+}

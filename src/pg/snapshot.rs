@@ -1,0 +1,36 @@
+//! The active snapshot.
+
+use pgrx::pg_sys;
+
+/// A snapshot that is active until this is dropped.
+#[derive(Debug)]
+pub struct ActiveSnapshot(());
+
+impl ActiveSnapshot {
+    /// A new snapshot of this moment, whatever the isolation level.
+    ///
+    /// Readers take it *after* they read the closed timestamp: one taken before may lack a
+    /// transaction that the closed timestamp promises.
+    pub fn latest() -> Self {
+        // SAFETY: in a transaction; PushActiveSnapshot copies what is static.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot()) };
+        Self(())
+    }
+
+    /// The snapshot of the transaction (of the statement, under READ COMMITTED).
+    pub fn transaction() -> Self {
+        // SAFETY: as above.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+        Self(())
+    }
+}
+
+impl Drop for ActiveSnapshot {
+    fn drop(&mut self) {
+        // While an ERROR unwinds, the abort of the transaction pops it.
+        if !std::thread::panicking() {
+            // SAFETY: pushed by this handle and popped only here, in order of nesting.
+            unsafe { pg_sys::PopActiveSnapshot() }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Running code of users so that its ERROR is a value, not the end of the transaction.
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::prelude::*;
+
+use crate::error::{Error, Kind, Result};
+
+/// Runs `body` in a subtransaction: committed when it returns, rolled back when PostgreSQL raises
+/// an ERROR in it, which comes back as [`Kind::EvaluationFailed`].
+///
+/// # Errors
+/// Only errors of the data and of user code are caught. A cancelled query, a shutdown or a lack of
+/// memory goes on to the caller's caller.
+pub fn run<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    // SAFETY: the usual PL pattern; context and owner are put back on both ways out.
+    let (context, owner) = unsafe { (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner) };
+    // SAFETY: in a transaction, outside parallel mode.
+    unsafe { pg_sys::BeginInternalSubTransaction(std::ptr::null()) };
+    // SAFETY: the subtransaction's own context would be gone with it.
+    unsafe { pg_sys::MemoryContextSwitchTo(context) };
+    let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
+        let value = body();
+        // SAFETY: ends what was begun above; nothing in `body` leaves one open.
+        unsafe { pg_sys::ReleaseCurrentSubTransaction() };
+        value
+    }))
+    .catch_others(|caught| {
+        // SAFETY: the subtransaction is in progress or failed; this ends it either way.
+        unsafe { pg_sys::RollbackAndReleaseCurrentSubTransaction() };
+        match caught {
+            CaughtError::PostgresError(report) | CaughtError::ErrorReport(report)
+                if catchable(report.sql_error_code()) =>
+            {
+                Err(Error::new(Kind::EvaluationFailed, report.message()))
+            }
+            CaughtError::RustPanic { payload, .. } => resume_unwind(payload),
+            other => other.rethrow(),
+        }
+    })
+    .execute();
+    // SAFETY: both were current when we came and outlive the subtransaction.
+    unsafe {
+        pg_sys::MemoryContextSwitchTo(context);
+        pg_sys::CurrentResourceOwner = owner;
+    }
+    outcome
+}
+
+fn catchable(code: PgSqlErrorCode) -> bool {
+    !matches!(
+        code,
+        PgSqlErrorCode::ERRCODE_QUERY_CANCELED
+            | PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN
+            | PgSqlErrorCode::ERRCODE_CRASH_SHUTDOWN
+            | PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY
+    )
+}

@@ -1,0 +1,221 @@
+//! The settings, all read again on SIGHUP.
+//!
+//! They must be read on the main thread of a PostgreSQL process; the server gets a copy of those it
+//! needs through the door.
+
+use std::ffi::{CStr, CString};
+
+use event_source_door::listen;
+use event_source_door::message::Config;
+use event_source_model::net::Sequence;
+use pgrx::prelude::*;
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+static LISTEN: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static STATUS_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(15_000);
+static TOKEN_LIFETIME: GucSetting<i32> = GucSetting::<i32>::new(86_400);
+static MAX_CLIENTS: GucSetting<i32> = GucSetting::<i32>::new(10_000);
+static MAX_STREAMS: GucSetting<i32> = GucSetting::<i32>::new(50_000);
+static REQUIRE_SECRET: GucSetting<bool> = GucSetting::<bool>::new(false);
+static CORS_ORIGINS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static WORKER_THREADS: GucSetting<i32> = GucSetting::<i32>::new(2);
+static TAIL_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
+
+/// Defines the settings; called once, in the postmaster.
+pub fn init() {
+    // SAFETY: the hook reads the new value and writes the error's detail, as check hooks may.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"event_source.listen",
+            c"Databases that are served, and where: a list of database=address:port.",
+            c"Workers start and stop with it. Quote a name with special characters: \"my db\"=[::1]:8444.",
+            &LISTEN,
+            GucContext::Sighup,
+            GucFlags::default(),
+            Some(check_listen),
+            None,
+            None,
+        );
+    }
+    number(
+        c"event_source.status_interval",
+        c"The longest silence of a quiet stream.",
+        c"A status event with a fresh cursor is sent after it.",
+        &STATUS_INTERVAL,
+        (100, 600_000),
+        GucFlags::UNIT_MS,
+    );
+    number(
+        c"event_source.token_lifetime",
+        c"How long a token without expires_in may be used.",
+        c"0 means for ever.",
+        &TOKEN_LIFETIME,
+        (0, i32::MAX),
+        GucFlags::UNIT_S,
+    );
+    number(
+        c"event_source.max_clients",
+        c"The most connections that a server holds.",
+        c"",
+        &MAX_CLIENTS,
+        (1, 1_000_000),
+        GucFlags::default(),
+    );
+    number(
+        c"event_source.max_streams",
+        c"The most streams that a server holds.",
+        c"",
+        &MAX_STREAMS,
+        (1, 10_000_000),
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"event_source.require_secret",
+        c"A token alone does not suffice: a secret must be given beside it.",
+        c"",
+        &REQUIRE_SECRET,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"event_source.cors_origins",
+        c"Origins of web pages that may read from the server: a list, or *.",
+        c"",
+        &CORS_ORIGINS,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    number(
+        c"event_source.worker_threads",
+        c"Threads of each server process; read when it starts.",
+        c"",
+        &WORKER_THREADS,
+        (1, 256),
+        GucFlags::default(),
+    );
+    number(
+        c"event_source.tail_memory",
+        c"How much of the newest part of the log each server keeps in memory.",
+        c"",
+        &TAIL_MEMORY,
+        (0, i32::MAX),
+        GucFlags::UNIT_KB,
+    );
+    controls::init();
+}
+
+/// Refuses a list that cannot be read, so that the one before stays in force.
+#[pg_guard]
+unsafe extern "C-unwind" fn check_listen(
+    value: *mut *mut std::ffi::c_char,
+    _extra: *mut *mut std::ffi::c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: the server passes the address of a C string, or of null.
+    let text = unsafe {
+        if (*value).is_null() {
+            return true;
+        }
+        CStr::from_ptr(*value).to_string_lossy()
+    };
+    let Err(error) = listen::parse(&text) else { return true };
+    let detail = CString::new(error.to_string().replace('\0', "")).expect("no NUL is left");
+    // SAFETY: where a check hook leaves its detail; the copy lives as long as the message.
+    unsafe { pg_sys::GUC_check_errdetail_string = pg_sys::pstrdup(detail.as_ptr()) };
+    false
+}
+
+/// An integer setting that is read again on SIGHUP.
+fn number(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<i32>,
+    (min, max): (i32, i32),
+    flags: GucFlags,
+) {
+    GucRegistry::define_int_guc(name, short, long, setting, min, max, GucContext::Sighup, flags);
+}
+
+/// The value of `event_source.listen`.
+pub fn listen() -> String {
+    text(&LISTEN)
+}
+
+pub fn status_interval_ms() -> u64 {
+    STATUS_INTERVAL.get().unsigned_abs().into()
+}
+
+/// How long a token lives that was minted without `expires_in`; `None` for ever.
+pub fn token_lifetime_micros() -> Option<i64> {
+    let seconds = i64::from(TOKEN_LIFETIME.get());
+    (seconds > 0).then_some(seconds * 1_000_000)
+}
+
+pub fn require_secret() -> bool {
+    REQUIRE_SECRET.get()
+}
+
+/// What the server needs to know.
+pub fn for_server() -> Config {
+    Config {
+        status_interval_ms: status_interval_ms(),
+        tail_memory_bytes: u64::from(TAIL_MEMORY.get().unsigned_abs()) * 1024,
+        worker_threads: WORKER_THREADS.get().unsigned_abs(),
+        max_clients: MAX_CLIENTS.get().unsigned_abs(),
+        max_streams: MAX_STREAMS.get().unsigned_abs(),
+        cors_origins: text(&CORS_ORIGINS),
+        require_secret: require_secret(),
+    }
+}
+
+/// The order in which readers fold changes.
+pub fn sequence() -> Sequence {
+    controls::sequence()
+}
+
+fn text(setting: &GucSetting<Option<CString>>) -> String {
+    setting.get().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+#[cfg(not(feature = "controls"))]
+mod controls {
+    use event_source_model::net::Sequence;
+
+    pub(super) fn init() {}
+
+    pub(super) fn sequence() -> Sequence {
+        Sequence::Command
+    }
+}
+
+/// Two deliberate faults, for the tests that prove that the order test can fail.
+#[cfg(feature = "controls")]
+mod controls {
+    use std::ffi::CString;
+
+    use event_source_model::net::Sequence;
+    use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+    static CONTROL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+
+    pub(super) fn init() {
+        GucRegistry::define_string_guc(
+            c"event_source.control",
+            c"A deliberate fault: closed_is_last or fired_order.",
+            c"",
+            &CONTROL,
+            GucContext::Postmaster,
+            GucFlags::default(),
+        );
+        event_source_clock::controls::set_closed_is_last(is(c"closed_is_last"));
+    }
+
+    pub(super) fn sequence() -> Sequence {
+        if is(c"fired_order") { Sequence::Fired } else { Sequence::Command }
+    }
+
+    fn is(fault: &std::ffi::CStr) -> bool {
+        CONTROL.get().is_some_and(|c| c.as_c_str() == fault)
+    }
+}

@@ -1,0 +1,63 @@
+//! Tokens and the keys that sign them.
+//!
+//! Runs in backends and in the worker. Keys are read each time (a table of one page), so that a
+//! rotation in another session is noticed by the next token.
+
+use event_source_model::source::Source;
+use event_source_model::token::{self, SigningKey};
+use pgrx::pg_sys;
+
+use super::private::{self, AsOf, Lookup, Row};
+use crate::error::{Error, Kind, Result};
+
+/// Signs with the newest key.
+pub(super) fn sign(source: &Source) -> Result<String> {
+    let keys = private::rows(c"signing_key", None, AsOf::Now, read)?;
+    let newest = keys.into_iter().max_by_key(|key| key.id).ok_or_else(|| {
+        Error::new(Kind::Corrupted, "there is no key to sign event sources with")
+            .hint("an administrator can run SELECT event_source.rotate_key()")
+    })?;
+    token::sign(source, &newest).map_err(Error::from)
+}
+
+/// Reads a token whose signature is right.
+pub(super) fn verify(text: &str) -> Result<Source> {
+    token::verify(text, |id| {
+        let Ok(id) = i32::try_from(id) else { return Ok(None) };
+        let lookup = Lookup {
+            index: c"signing_key_pkey",
+            column: 1,
+            equal: pg_sys::F_INT4EQ,
+            value: pg_sys::Datum::from(id),
+        };
+        Ok(private::rows(c"signing_key", Some(lookup), AsOf::Now, read)?.pop())
+    })
+}
+
+/// Makes a new key, which signs from now on; the older ones still verify.
+pub(super) fn rotate() -> Result<()> {
+    let key = random::<32>()?;
+    private::write(
+        c"signing_key",
+        "insert into event_source.signing_key (id, key)
+         select greatest(max(id) + 1, extract(epoch from clock_timestamp())::int), $1
+         from event_source.signing_key",
+        &[key.as_slice().into()],
+    )?;
+    Ok(())
+}
+
+/// Bytes that nobody can guess.
+pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    // SAFETY: writes N bytes.
+    if unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), N) } {
+        Ok(bytes)
+    } else {
+        Err(Error::new(Kind::Corrupted, "the system gave no random bytes"))
+    }
+}
+
+fn read(row: &Row) -> Option<SigningKey> {
+    Some(SigningKey { id: row.get::<i32>(1)? as u32, bytes: row.get::<Vec<u8>>(2)? })
+}

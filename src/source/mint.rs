@@ -1,0 +1,144 @@
+//! Minting: from what the caller asks for to a signed token.
+//!
+//! Runs in backends. It writes nothing and takes no transaction id: it works in read-only
+//! transactions and on standbys. The token starts where the calling statement's snapshot ends.
+
+use event_source_model::source::{Definition, Named, Set, Source, Types};
+use pgrx::datum::Interval;
+use pgrx::pg_sys;
+
+use super::key::{self, Argument};
+use super::resolve::{self, Target};
+use super::{filter, keys, lifetime, literal, names, privileges};
+use crate::error::{Error, Kind, Result};
+use crate::pg::relation::Relation;
+
+/// What a source is asked for by.
+pub(super) enum Asked {
+    Name(String),
+    Relation(pg_sys::Oid),
+    /// A row of a table, as a composite datum.
+    Row(pg_sys::Datum),
+}
+
+/// How the set is narrowed, and for how long.
+#[derive(Default)]
+pub(super) struct Narrowing {
+    pub filter: Option<String>,
+    pub params: Option<Vec<Option<String>>>,
+    pub fields: Option<Vec<Option<String>>>,
+    pub watch: Option<Vec<Option<String>>>,
+    pub types: Option<Vec<Option<String>>>,
+    pub expires_in: Option<Interval>,
+}
+
+/// A call of `event_source(...)`.
+pub(super) struct Request {
+    pub asked: Asked,
+    pub terms: Option<Argument>,
+    pub key: Option<Argument>,
+    pub narrowing: Narrowing,
+}
+
+/// Makes the token.
+pub(super) fn mint(request: Request) -> Result<String> {
+    let (target, row) = match request.asked {
+        Asked::Name(name) => (resolve::target(resolve::relation_of_name(&name)?)?, None),
+        Asked::Relation(relation) => (resolve::target(relation)?, None),
+        Asked::Row(row) => {
+            // SAFETY: PostgreSQL passes a composite datum.
+            let (row_type, fields) = unsafe { literal::fields(row) };
+            (resolve::table_of_row(row_type)?, Some(fields))
+        }
+    };
+    // Held until the token is made: neither the index nor a column may go away under it.
+    let table = Relation::open(target.table(), pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+    let set = match row {
+        Some(row) => Set::Row { key: key::key_of_row(target.table(), &row)? },
+        None => set(&target, request.terms, request.key)?,
+    };
+    // SAFETY: reads the session's state.
+    let role = unsafe { pg_sys::GetUserId() };
+    let narrowing = request.narrowing;
+    let columns = |parameter, names: &Option<Vec<_>>| -> Result<_> {
+        names.as_deref().map(|n| names::columns(target.table(), parameter, n)).transpose()
+    };
+    let definition = Definition {
+        collection: target.collection().id,
+        set,
+        filter: match (&narrowing.filter, &narrowing.params) {
+            (Some(text), params) => {
+                Some(filter::parse(text, params.as_deref().unwrap_or_default(), &table)?)
+            }
+            (None, Some(_)) => {
+                return Err(Error::new(Kind::InvalidParameter, "params needs a filter"));
+            }
+            (None, None) => None,
+        },
+        fields: columns("fields", &narrowing.fields)?,
+        watch: columns("watch", &narrowing.watch)?,
+        types: narrowing.types.as_deref().map_or(Ok(Types::ALL), types)?,
+        role: Named {
+            oid: role.to_u32(),
+            name: names::role_name(role)
+                .ok_or_else(|| Error::new(Kind::UndefinedObject, "the current role is gone"))?,
+        },
+    };
+    privileges::require(role, &definition, target.table())?;
+    keys::sign(&Source {
+        // Positive, so that it is the same number in a bigint.
+        id: u64::from_be_bytes(keys::random()?) >> 1,
+        history: crate::order::history_id(),
+        definition,
+        expires: match narrowing.expires_in {
+            Some(lifetime) => lifetime::end(lifetime)?,
+            None => crate::settings::token_lifetime_micros().map(|l| lifetime::now() + l),
+        },
+        start: crate::order::start_position()?,
+    })
+}
+
+fn set(target: &Target, terms: Option<Argument>, key: Option<Argument>) -> Result<Set> {
+    match (target, terms, key) {
+        (_, Some(_), Some(_)) => {
+            Err(Error::new(Kind::InvalidParameter, "terms and key exclude each other"))
+        }
+        (Target::Table { .. }, Some(_), None) => {
+            Err(Error::new(Kind::WrongObjectType, "terms need an index, not a table")
+                .hint("name an index whose leading key columns they are, or use a filter"))
+        }
+        (Target::Index { .. }, None, Some(_)) => {
+            Err(Error::new(Kind::WrongObjectType, "key needs a table, not an index")
+                .hint("for an index write terms => ARRAY[...]"))
+        }
+        (Target::Table { .. }, None, None) => Ok(Set::Collection),
+        (Target::Table { table, .. }, None, Some(key)) => {
+            Ok(Set::Row { key: key::key(*table, key)? })
+        }
+        (Target::Index { oid, index, .. }, terms, None) => {
+            let named = names::named_relation(*oid)?;
+            let terms = key::terms(index, &named.name, terms)?;
+            Ok(Set::Index { index: named, terms })
+        }
+    }
+}
+
+fn types(names: &[Option<String>]) -> Result<Types> {
+    let mut types = Types { add: false, update: false, remove: false };
+    let refused = |message: String| {
+        Err(Error::new(Kind::InvalidParameter, message).hint("types are add, update and remove"))
+    };
+    if names.is_empty() {
+        return refused("types must not be empty".to_owned());
+    }
+    for name in names {
+        match name.as_deref() {
+            Some("add") => types.add = true,
+            Some("update") => types.update = true,
+            Some("remove") => types.remove = true,
+            Some(other) => return refused(format!("unknown event type \"{other}\"")),
+            None => return refused("types must not contain nulls".to_owned()),
+        }
+    }
+    Ok(types)
+}

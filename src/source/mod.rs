@@ -1,0 +1,30 @@
+//! Sources: what a token defines, who may use it and where it starts.
+//!
+//! Guarantees that a token means what its minter was allowed to see, and nothing once that is
+//! taken away. Runs in backends and in the worker. Opening a source and checking it again read
+//! only: they take no transaction id, and no lock on the table.
+
+mod collection;
+mod describe;
+mod expression;
+pub(crate) mod filter;
+mod index;
+mod key;
+mod keys;
+mod lifetime;
+mod literal;
+mod mint;
+mod names;
+mod open;
+mod private;
+mod privileges;
+mod resolve;
+mod secrets;
+mod sql;
+#[cfg(any(test, feature = "pg_test"))]
+#[path = "../../pgrx-tests/source.rs"]
+mod tests;
+
+pub(crate) use collection::{relation_of, view};
+pub(crate) use open::{open, open_in_sql};
+pub(crate) use privileges::check;

@@ -1,0 +1,95 @@
+//! Opening a source: is the token good, and may it be used now?
+//!
+//! Runs in backends and in the worker. Writes nothing and works on a standby.
+
+use event_source_model::source::Source;
+use pgrx::pg_sys;
+
+use super::collection::Collection;
+use super::private::{self, AsOf, Lookup};
+use super::{keys, lifetime, names, privileges, secrets};
+use crate::error::{Error, Kind, Result};
+
+/// The source of a token that may be used now, also by the role of the secret where there is one.
+///
+/// # Errors
+/// The token is not good (any more), its collection is gone, or a role may not see it.
+pub(crate) fn open(token: &str, secret: Option<&str>) -> Result<Source> {
+    let secret = secret.map(secrets::secret_role).transpose()?;
+    allowed(token, secret)
+}
+
+/// As [`open`], for a call in SQL: the caller must be allowed too.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_in_sql(token: &str) -> Result<Source> {
+    // SAFETY: reads the session's state.
+    allowed(token, Some(unsafe { pg_sys::GetUserId() }))
+}
+
+fn allowed(token: &str, also: Option<pg_sys::Oid>) -> Result<Source> {
+    let source = keys::verify(token)?;
+    if !known_history(source.history)? {
+        return Err(Error::new(
+            Kind::HistoryChanged,
+            "the event source is of another history of the database",
+        )
+        .detail("the database was restored or copied since")
+        .hint("get a new token from event_source(...)"));
+    }
+    if is_revoked(source.id)? {
+        return Err(Error::new(Kind::InvalidToken, "the event source was revoked"));
+    }
+    if source.expires.is_some_and(|end| end <= lifetime::now()) {
+        return Err(Error::new(Kind::Unauthorized, "the event source has expired")
+            .hint("get a new token from event_source(...)"));
+    }
+    let table = Collection::of(&source.definition)?.relation;
+    let minted_by = names::role(&source.definition.role)?;
+    privileges::require(minted_by, &source.definition, table)?;
+    if let Some(also) = also.filter(|&role| role != minted_by) {
+        privileges::require(also, &source.definition, table)?;
+    }
+    Ok(source)
+}
+
+fn known_history(history: u64) -> Result<bool> {
+    if history == crate::order::history_id() {
+        return Ok(true);
+    }
+    let lookup = Lookup {
+        index: c"history_pkey",
+        column: 1,
+        equal: pg_sys::F_INT8EQ,
+        value: pg_sys::Datum::from(history as i64),
+    };
+    let found = private::rows(c"history", Some(lookup), AsOf::Now, |row| row.get::<i64>(1))?;
+    Ok(!found.is_empty())
+}
+
+/// Whether somebody revoked the token of that id.
+pub(super) fn is_revoked(id: u64) -> Result<bool> {
+    let lookup = Lookup {
+        index: c"revocation_pkey",
+        column: 1,
+        equal: pg_sys::F_INT8EQ,
+        value: pg_sys::Datum::from(id as i64),
+    };
+    let found = private::rows(c"revocation", Some(lookup), AsOf::Now, |row| row.get::<i64>(1))?;
+    Ok(!found.is_empty())
+}
+
+/// Revokes a token, by itself or by its id.
+pub(super) fn revoke(token_or_id: &str) -> Result<()> {
+    let id = match token_or_id.parse::<i64>() {
+        Ok(id) => id,
+        Err(_) => keys::verify(token_or_id)?.id as i64,
+    };
+    private::write(
+        c"revocation",
+        "insert into event_source.revocation (token_id) values ($1) on conflict do nothing",
+        &[id.into()],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! The worker and the launcher as PostgreSQL processes: signals, settings, waiting, and what
+//! `pg_stat_activity` shows of them.
+
+use std::ffi::CStr;
+use std::net::TcpListener;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use pgrx::pg_sys;
+
+use crate::compat;
+
+/// Reload on SIGHUP, end on SIGTERM; then lets signals in.
+pub(super) fn install_signal_handlers() {
+    unsafe extern "C-unwind" {
+        // PostgreSQL's handlers; pgrx's wrappers of them are no C function pointers.
+        fn die(signal: std::ffi::c_int);
+        fn SignalHandlerForConfigReload(signal: std::ffi::c_int);
+    }
+    /// pg_cancel_backend: there is no query of anybody's to cancel here.
+    unsafe extern "C-unwind" fn nothing(_signal: std::ffi::c_int) {}
+    compat::on_signal(libc::SIGINT, nothing);
+    compat::on_signal(libc::SIGHUP, SignalHandlerForConfigReload);
+    compat::on_signal(libc::SIGTERM, die);
+    // SAFETY: a background worker starts with all signals blocked.
+    unsafe { pg_sys::BackgroundWorkerUnblockSignals() };
+}
+
+/// Reads the configuration again if SIGHUP came; says whether it did.
+pub(super) fn reload_requested() -> bool {
+    // SAFETY: flag and function of the server's, on its only thread.
+    unsafe {
+        if pg_sys::ConfigReloadPending == 0 {
+            return false;
+        }
+        pg_sys::ConfigReloadPending = 0;
+        pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+    }
+    true
+}
+
+/// Waits for the latch, for `readable` (and for room to write), or for the time to pass; ends with
+/// the postmaster.
+pub(super) fn wait(socket: Option<RawFd>, for_room: bool, timeout: Duration) {
+    let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    if socket.is_some() {
+        events |= pg_sys::WL_SOCKET_READABLE;
+        if for_room {
+            events |= pg_sys::WL_SOCKET_WRITEABLE;
+        }
+    }
+    let socket = socket.unwrap_or(pg_sys::PGINVALID_SOCKET);
+    let timeout = timeout.as_millis().min(60_000) as std::ffi::c_long;
+    // SAFETY: the process's own latch and an open socket.
+    unsafe {
+        let latch = pg_sys::MyLatch;
+        pg_sys::WaitLatchOrSocket(latch, events as i32, socket, timeout, pg_sys::PG_WAIT_EXTENSION);
+        pg_sys::ResetLatch(latch);
+    }
+}
+
+/// Nothing that a role's or a database's settings say may change what the worker does.
+pub(super) fn pin_settings() {
+    const PINNED: &[(&CStr, &CStr)] = &[
+        (c"default_transaction_isolation", c"read committed"),
+        (c"default_transaction_read_only", c"off"),
+        (c"default_transaction_deferrable", c"off"),
+        (c"synchronous_commit", c"off"),
+        (c"statement_timeout", c"0"),
+        (c"lock_timeout", c"0"),
+        (c"idle_in_transaction_session_timeout", c"0"),
+        (c"search_path", c""),
+        (c"row_security", c"off"),
+    ];
+    for (name, value) in PINNED {
+        // SAFETY: C strings that are valid for their settings.
+        unsafe {
+            pg_sys::SetConfigOption(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_SUSET,
+                pg_sys::GucSource::PGC_S_OVERRIDE,
+            );
+        }
+    }
+}
+
+/// Where the server is to be found, for people and for tests: in `application_name`.
+pub(super) fn report_addresses(sockets: &[TcpListener]) {
+    let addresses: Vec<String> = sockets
+        .iter()
+        .filter_map(|s| s.local_addr().ok())
+        .map(|address| address.to_string())
+        .collect();
+    let name = std::ffi::CString::new(format!("event_source {}", addresses.join(" ")))
+        .expect("an address holds no NUL");
+    // SAFETY: a C string, which is copied.
+    unsafe {
+        pg_sys::SetConfigOption(
+            c"application_name".as_ptr(),
+            name.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        );
+    }
+}
+
+/// Shown as the worker's query in `pg_stat_activity`.
+pub(super) fn report_activity(what: &CStr) {
+    // SAFETY: a C string, which is copied.
+    unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, what.as_ptr()) };
+}

@@ -1,0 +1,202 @@
+//! The launcher: one background worker of the cluster, connected to no database, that starts a
+//! worker for each database of `event_source.listen` and ends those no longer named.
+//!
+//! Workers are started with "never restart", so that the launcher alone decides: a worker that ends
+//! is started again after [`PAUSE`], with a new look at the setting.
+
+use std::ffi::{CStr, CString, c_char};
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use event_source_door::listen::{self, Listen};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::{backend, process};
+use crate::order::shared::{self, Shared, WORKERS};
+use crate::order::wake;
+use crate::settings;
+
+/// A worker that ended is started again after this.
+const PAUSE: Duration = Duration::from_millis(300);
+/// One that did not live this long is started again after [`LONG_PAUSE`]: its database is missing.
+const SHORT_LIFE: Duration = Duration::from_millis(400);
+const LONG_PAUSE: Duration = Duration::from_secs(1);
+
+/// Asks the postmaster for the launcher.
+pub fn register() {
+    // SAFETY: a flag of the server's; under pg_upgrade nobody may write but pg_upgrade.
+    if unsafe { pg_sys::IsBinaryUpgrade } {
+        return;
+    }
+    let mut worker = description(c"event_source launcher", c"event_source_launcher", 1);
+    // SAFETY: called while the postmaster loads libraries.
+    unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) };
+}
+
+/// A background worker of this library.
+fn description(kind: &CStr, function: &CStr, restart_seconds: i32) -> pg_sys::BackgroundWorker {
+    let mut worker = pg_sys::BackgroundWorker {
+        bgw_flags: (pg_sys::BGWORKER_SHMEM_ACCESS | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION)
+            as i32,
+        bgw_start_time: pg_sys::BgWorkerStartTime::BgWorkerStart_ConsistentState,
+        bgw_restart_time: restart_seconds,
+        ..Default::default()
+    };
+    copy(&mut worker.bgw_name, kind);
+    copy(&mut worker.bgw_type, kind);
+    copy(&mut worker.bgw_function_name, function);
+    copy(&mut worker.bgw_library_name, c"event_source");
+    worker
+}
+
+fn copy(to: &mut [c_char], from: &CStr) {
+    for (to, from) in to.iter_mut().zip(from.to_bytes_with_nul()) {
+        *to = *from as c_char;
+    }
+}
+
+/// A worker that was asked for.
+struct Running {
+    database: String,
+    place: usize,
+    handle: *mut pg_sys::BackgroundWorkerHandle,
+    since: Instant,
+}
+
+/// A database whose worker ended.
+struct Paused {
+    database: String,
+    until: Instant,
+}
+
+/// The launcher's main function.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn event_source_launcher(_argument: pg_sys::Datum) {
+    backend::install_signal_handlers();
+    // To no database, but with its place among the processes: without it nobody could see the
+    // launcher, and the postmaster could not tell it that a worker ended.
+    // SAFETY: once, first thing.
+    unsafe {
+        pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0);
+    }
+    let Ok(shared) = shared::get() else { return };
+    let generation = shared.launcher.fetch_add(1, SeqCst) + 1;
+    end_orphans(shared);
+    let mut launcher = Launcher { generation, running: Vec::new(), paused: Vec::new() };
+    let mut wanted = wanted(&[]);
+    loop {
+        pgrx::check_for_interrupts!();
+        if backend::reload_requested() {
+            wanted = self::wanted(&wanted);
+        }
+        let next = launcher.reconcile(&wanted);
+        backend::wait(None, false, next);
+    }
+}
+
+/// Workers of a launcher that died look at its number when they are woken.
+fn end_orphans(shared: &Shared) {
+    for worker in &shared.workers {
+        if worker.pid.load(SeqCst) != 0 {
+            wake::set_latch(worker.proc_number.load(SeqCst));
+        }
+    }
+}
+
+/// The databases to serve. A setting that cannot be read changes nothing.
+fn wanted(before: &[String]) -> Vec<String> {
+    let list = match listen::parse(&settings::listen()) {
+        Ok(list) => list,
+        Err(error) => {
+            log!("event_source.listen is not used: {error}");
+            return before.to_vec();
+        }
+    };
+    let mut databases: Vec<String> = Vec::new();
+    for Listen { database, .. } in list {
+        if !databases.contains(&database) {
+            databases.push(database);
+        }
+    }
+    if databases.len() > WORKERS {
+        log!("event_source.listen names more than {WORKERS} databases, the last are not served");
+        databases.truncate(WORKERS);
+    }
+    databases
+}
+
+struct Launcher {
+    generation: u32,
+    running: Vec<Running>,
+    paused: Vec<Paused>,
+}
+
+impl Launcher {
+    /// Makes what runs what is wanted; says when to look again at the latest.
+    fn reconcile(&mut self, wanted: &[String]) -> Duration {
+        self.bury();
+        for running in &self.running {
+            if !wanted.contains(&running.database) {
+                // SAFETY: the handle came from RegisterDynamicBackgroundWorker.
+                unsafe { pg_sys::TerminateBackgroundWorker(running.handle) };
+            }
+        }
+        let now = Instant::now();
+        self.paused.retain(|p| p.until > now && wanted.contains(&p.database));
+        for database in wanted {
+            let busy = self.running.iter().any(|r| r.database == *database)
+                || self.paused.iter().any(|p| p.database == *database);
+            if !busy {
+                self.start(database);
+            }
+        }
+        let next = self.paused.iter().map(|p| p.until.saturating_duration_since(now)).min();
+        next.unwrap_or(Duration::from_secs(60))
+    }
+
+    /// Forgets workers that ended.
+    fn bury(&mut self) {
+        let ended = self.running.extract_if(.., |running| {
+            let mut pid = 0;
+            // SAFETY: as above.
+            let status = unsafe { pg_sys::GetBackgroundWorkerPid(running.handle, &mut pid) };
+            status == pg_sys::BgwHandleStatus::BGWH_STOPPED
+        });
+        for ended in ended {
+            let pause = if ended.since.elapsed() < SHORT_LIFE { LONG_PAUSE } else { PAUSE };
+            // SAFETY: palloc'ed by RegisterDynamicBackgroundWorker, used no more.
+            unsafe { pg_sys::pfree(ended.handle.cast()) };
+            self.paused.push(Paused { database: ended.database, until: Instant::now() + pause });
+        }
+    }
+
+    fn start(&mut self, database: &str) {
+        let taken = |place: &usize| self.running.iter().any(|r| r.place == *place);
+        let Some(place) = (0..WORKERS).find(|place| !taken(place)) else { return };
+        let mut worker =
+            description(c"event_source worker", c"event_source_worker", pg_sys::BGW_NEVER_RESTART);
+        // SAFETY: this process.
+        worker.bgw_notify_pid = unsafe { pg_sys::MyProcPid };
+        worker.bgw_main_arg = process::argument(place, self.generation);
+        let name = CString::new(database).expect("a setting holds no NUL");
+        copy(&mut worker.bgw_extra, &name);
+        let mut handle = std::ptr::null_mut();
+        // SAFETY: outside a transaction the handle lives in TopMemoryContext.
+        let registered = unsafe {
+            pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+            pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle)
+        };
+        let since = Instant::now();
+        let database = database.to_owned();
+        if registered {
+            self.running.push(Running { database, place, handle, since });
+        } else {
+            log!(
+                "no background worker is free to serve database \"{database}\": raise max_worker_processes"
+            );
+            self.paused.push(Paused { database, until: since + LONG_PAUSE });
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The worker: one background worker for each database of `event_source.listen`, and its child
+//! process, the server.
+//!
+//! It guarantees that everything up to the closed timestamp reaches the server once and in order,
+//! that the server can die in any way without a session noticing, and that nothing is left behind
+//! when PostgreSQL stops. All of it is single-threaded; no thread ever runs inside a PostgreSQL
+//! process.
+//!
+//! - [`launcher`]: starts and stops workers as the setting says
+//! - [`process`]: the life of one worker
+//! - [`backend`]: worker and launcher as PostgreSQL processes: signals, settings, waiting
+//! - [`child`]: the server process: started, watched, ended
+//! - [`sockets`]: the listening sockets, which outlive the server
+//! - [`pipe`]: the worker's end of the door
+//! - [`sources`]: the definitions that are evaluated for open streams
+//! - [`tail`]: what was committed since the last look
+//! - [`answer`]: the server's requests
+//! - [`transaction`]: a transaction whose failure is a value
+//! - [`status`]: what `event_source.status` shows
+
+mod answer;
+mod backend;
+mod child;
+pub mod launcher;
+mod pipe;
+mod process;
+mod sockets;
+mod sources;
+mod status;
+mod tail;
+mod transaction;
+
+/// Called once, in the postmaster.
+pub fn init() {
+    launcher::register();
+}

@@ -1,0 +1,253 @@
+//! What was committed since the last look, matched against every open source.
+//!
+//! It guarantees that each transaction up to [`Tailer::published`] was sent once and in order, and
+//! that nothing above it was. Heartbeat stamps, which let a standby and the next token know how far
+//! everything is closed, are written here too.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use event_source_door::message::{SourceId, Tail, TailChange, ToServer};
+use event_source_model::net::NetChange;
+use event_source_model::position::Position;
+use pgrx::pg_sys;
+
+use super::sources::Sources;
+use super::transaction as worker_transaction;
+use crate::error::{Error, Kind, Result};
+use crate::log::stamps::Stamps;
+use crate::log::{self, transaction};
+use crate::order::reading::Reading;
+use crate::order::shared::Shared;
+use crate::settings;
+
+/// A look ends after this many transactions, so that requests are not kept waiting.
+const MOST_TRANSACTIONS: u32 = 1_000;
+/// A tail message is sent after this many changes.
+const MOST_CHANGES: usize = 500;
+/// A tail message is sent once its images come to this: 500 large rows would not fit a frame.
+const MOST_BYTES: usize = 1024 * 1024;
+/// A look ends after the transaction with which its images come to this: what it finds waits in
+/// the worker's memory until the look is over.
+const MOST_BYTES_AT_ONCE: usize = 8 * 1024 * 1024;
+/// A heartbeat stamp is written at least this often: see `order::prime` for what rests on it.
+const RAREST_BEAT: Duration = Duration::from_secs(30);
+/// A quiet server hears of the closed timestamp this often.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Where the tail is.
+#[derive(Debug)]
+pub struct Tailer {
+    /// `None` until the first look: a server knows nothing of what was before it.
+    published: Option<i64>,
+    /// Looked at up to here, and nothing was there that the server has not been sent.
+    seen: i64,
+    /// When the server last heard from here.
+    told: Instant,
+    /// Transactions since the last heartbeat stamp.
+    since_heartbeat: u64,
+    heartbeat: Instant,
+}
+
+/// What a look found.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Looked {
+    pub transactions: u32,
+    /// The look ended before the end of the log.
+    pub more: bool,
+    /// The log could not be read; looking again at once would most likely fail again.
+    pub failed: Option<Kind>,
+}
+
+/// What may be in the log behind the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// No transaction of this database.
+    None,
+    /// A transaction that cannot be read yet: somebody, of whatever database, still commits.
+    HeldBack,
+    /// Something that a look would find.
+    Some,
+}
+
+impl Tailer {
+    pub fn new() -> Self {
+        let now = Instant::now();
+        Self { published: None, seen: 0, told: now, since_heartbeat: 0, heartbeat: now }
+    }
+
+    /// Everything up to here was sent.
+    pub fn published(&self) -> i64 {
+        self.published.unwrap_or(0)
+    }
+
+    /// Whether there was a look: before it, no request can be answered that goes on with the tail.
+    pub fn has_looked(&self) -> bool {
+        self.published.is_some()
+    }
+
+    /// Whether a look would find a transaction; reads shared memory only.
+    pub fn news(&self, shared: &Shared) -> News {
+        let seen = self.seen.max(self.published());
+        // The clock alone does not tell: it is everybody's, and another database that is busy
+        // would have this worker look all the time.
+        // SAFETY: set when the worker connected.
+        let here = shared.database(unsafe { pg_sys::MyDatabaseId });
+        if here.is_some_and(|entry| entry.newest_stamp() <= seen) {
+            News::None
+        } else if shared.clock.closed(shared.slots()) <= seen {
+            News::HeldBack
+        } else {
+            News::Some
+        }
+    }
+
+    /// Sends what was committed since the last look.
+    pub fn look(&mut self, sources: &mut Sources, out: &mut Vec<ToServer>) -> Looked {
+        let outcome = worker_transaction::run(|| self.read(sources, out));
+        let looked = outcome.unwrap_or_else(|error| {
+            // It was logged; the position has not moved, so the next look tries again.
+            pgrx::warning!("event_source worker: cannot read the log: {error}");
+            Looked { failed: Some(error.kind), ..Looked::default() }
+        });
+        self.beat();
+        looked
+    }
+
+    fn read(&mut self, sources: &mut Sources, out: &mut Vec<ToServer>) -> Result<Looked> {
+        let reading = Reading::begin()?;
+        let since = *self.published.get_or_insert(reading.closed);
+        let mut looked = Looked::default();
+        if reading.closed <= since {
+            return Ok(looked);
+        }
+        if sources.is_empty() {
+            return Ok(self.pass(since, reading.closed, out));
+        }
+        sources.matcher.begin();
+        end_failed(sources, out);
+        let mut changes = Vec::new();
+        let (mut bytes, mut bytes_before) = (0, 0);
+        let mut closed = reading.closed;
+        let mut stamps = Stamps::forward(since.max(self.seen), reading.closed)?;
+        while let Some(stamp) = stamps.next()? {
+            looked.transactions += 1;
+            self.since_heartbeat += u64::from(stamp.changes > 0);
+            let wanted = stamp.collections.iter().any(|&c| sources.matcher.wants(c));
+            if wanted && stamp.by_key {
+                out.push(ToServer::Tail(Tail { since, closed: stamp.txn_ts - 1, changes }));
+                self.leave_out(stamp.txn_ts, out);
+                looked.more = true;
+                return Ok(looked);
+            }
+            if wanted {
+                let from = Position::after(since);
+                // Walked to its end: nothing below breaks.
+                let _: ControlFlow<()> =
+                    transaction::visit(&stamps, &stamp, &from, &mut |position, change| {
+                        if let Some(change) = matched(sources, position, change, out) {
+                            let images = change.before.iter().chain(&change.after);
+                            bytes += images.map(|i| log::image_size(i)).sum::<usize>();
+                            changes.push(change);
+                        }
+                        if changes.len() >= MOST_CHANGES || bytes >= MOST_BYTES {
+                            // The closed timestamp stays: the rest of the transaction follows.
+                            let changes = std::mem::take(&mut changes);
+                            bytes_before += std::mem::take(&mut bytes);
+                            out.push(ToServer::Tail(Tail { since, closed: since, changes }));
+                        }
+                        Ok(ControlFlow::Continue(()))
+                    })?;
+            }
+            if looked.transactions == MOST_TRANSACTIONS
+                || bytes_before + bytes >= MOST_BYTES_AT_ONCE
+            {
+                closed = stamp.txn_ts;
+                looked.more = true;
+                break;
+            }
+        }
+        if looked.transactions > 0 || self.told.elapsed() >= QUIET {
+            out.push(ToServer::Tail(Tail { since, closed, changes }));
+            self.told = Instant::now();
+            self.published = Some(closed);
+        }
+        self.seen = closed;
+        Ok(looked)
+    }
+
+    /// Nobody follows anything: the tail moves on without the log being read. Of a burst nothing is
+    /// known then; the next heartbeat comes with the interval.
+    fn pass(&mut self, since: i64, closed: i64, out: &mut Vec<ToServer>) -> Looked {
+        if self.told.elapsed() >= QUIET {
+            out.push(ToServer::Tail(Tail { since, closed, changes: Vec::new() }));
+            self.told = Instant::now();
+            self.published = Some(closed);
+        }
+        Looked::default()
+    }
+
+    /// A huge transaction is not sent: the next tail starts behind it, and the server, seeing the
+    /// gap, has its streams read it from the log, each at its own pace. Sent whole it would have to
+    /// be held whole, here and there.
+    fn leave_out(&mut self, txn_ts: i64, out: &mut Vec<ToServer>) {
+        out.push(ToServer::Tail(Tail { since: txn_ts, closed: txn_ts, changes: Vec::new() }));
+        self.told = Instant::now();
+        self.published = Some(txn_ts);
+        self.seen = txn_ts;
+    }
+
+    /// Writes a heartbeat stamp after a burst, and every status interval.
+    fn beat(&mut self) {
+        // SAFETY: reads shared state.
+        let standby = unsafe { pg_sys::RecoveryInProgress() };
+        let interval = Duration::from_millis(settings::status_interval_ms()).min(RAREST_BEAT);
+        let quiet = self.heartbeat.elapsed();
+        let due = quiet >= interval || (self.since_heartbeat > 0 && quiet >= QUIET);
+        if standby || !due {
+            return;
+        }
+        // A failure was logged; the next one comes in its time.
+        let _ = worker_transaction::run(log::heartbeat);
+        self.heartbeat = Instant::now();
+        self.since_heartbeat = 0;
+    }
+}
+
+/// The change and who sees it, if anybody does. Sources that fail on it are ended.
+fn matched(
+    sources: &mut Sources,
+    position: Position,
+    change: NetChange,
+    out: &mut Vec<ToServer>,
+) -> Option<TailChange> {
+    if !sources.matcher.wants(change.collection) {
+        return None;
+    }
+    let matches = sources.matcher.matches(&change);
+    end_all(sources, matches.failed, out);
+    if matches.seen_by.is_empty() {
+        return None;
+    }
+    Some(TailChange {
+        position,
+        key: change.key,
+        before: change.before.map(Arc::new),
+        after: change.after.map(Arc::new),
+        seen_by: matches.seen_by,
+    })
+}
+
+/// Ends the sources that DDL since the last look has left without their index or table.
+fn end_failed(sources: &mut Sources, out: &mut Vec<ToServer>) {
+    let failed = sources.matcher.take_failed();
+    end_all(sources, failed, out);
+}
+
+fn end_all(sources: &mut Sources, failed: Vec<(SourceId, Error)>, out: &mut Vec<ToServer>) {
+    for (source, error) in failed {
+        sources.end(source);
+        out.push(ToServer::Ended { source, refusal: error.into() });
+    }
+}
