@@ -1,0 +1,40 @@
+# Every target is one line of work; the work itself is in tools/, demo/ and bench/.
+# PG_CONFIG chooses the PostgreSQL to build for, CARGO_TARGET_DIR where to build.
+
+.PHONY: help setup demo test unit inside outside lint private install package bench
+
+help: ## show this list
+	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' Makefile | expand -t 18
+
+setup: ## install what is missing: PostgreSQL's headers, cargo-pgrx, the drivers under test
+	@tools/setup.sh
+
+demo: setup ## a shop with live events in the terminal; DEMO_SECONDS=20 ends by itself
+	@demo/run
+
+test: setup ## everything: unit tests, tests inside PostgreSQL, tests from outside
+	@tools/test.sh
+
+unit: ## only the crates that do not touch PostgreSQL
+	@tools/test.sh unit
+
+inside: ## only the tests that run inside a backend
+	@tools/test.sh inside
+
+outside: ## only real clusters with real clients; TESTS="--test lifecycle" chooses
+	@tools/test.sh outside
+
+lint: ## format, clippy, file lengths, licences
+	@tools/lint.sh
+
+private: ## build and install into the private PostgreSQL of the tests
+	@tools/private.sh
+
+install: ## build and install into the PostgreSQL of PG_CONFIG (DESTDIR is honoured)
+	@tools/install.sh
+
+package: ## build the tree that install copies and print where it is
+	@tools/package.sh
+
+bench: setup ## the costs, as ratios: many sources, capture, latency
+	@bench/run

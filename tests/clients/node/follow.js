@@ -1,0 +1,124 @@
+// Follows an event source with the official driver for Node and prints what a program gets to see,
+// one JSON object a line. Driven by tests/tests/drivers.rs; the one argument is JSON:
+//   client    "http2" (the driver's default in Node) or "fetch" (its FetchClient, as in browsers)
+//   mode      "stream", or "feed" (every page until has_next is false)
+//   endpoint, secret, token; cursor, page_size where wanted
+//   count     a stream ends itself after so many events
+//   max_attempts  of a stream, by default far more than a test breaks connections
+//   resume    go on from the last cursor by hand where the driver does not do it by itself
+// Lines: {"open"}, {"event"}, {"page"}, {"error"}, {"end"}.
+"use strict";
+
+const { Client, DateStub, Document, FaunaError, FetchClient, Module, TimeStub } = require("fauna");
+
+const config = JSON.parse(process.argv[2]);
+
+function print(line) {
+  process.stdout.write(JSON.stringify(line) + "\n");
+}
+
+/// A value together with the class that the driver made of it.
+function shown(value) {
+  if (value === null || typeof value === "boolean" || typeof value === "string") return value;
+  if (typeof value === "number") return { number: String(value) };
+  if (typeof value === "bigint") return { bigint: String(value) };
+  if (value instanceof Uint8Array) return { bytes: Buffer.from(value).toString("base64") };
+  if (value instanceof DateStub) return { date: value.dateString };
+  if (value instanceof TimeStub) return { time: value.isoString };
+  if (value instanceof Module) return { module: value.name };
+  if (Array.isArray(value)) return value.map(shown);
+  if (value instanceof Document) {
+    const { id, coll, ts, ...fields } = value;
+    return { document: { id, coll: coll.name, ts: ts.isoString, fields: object(fields) } };
+  }
+  return { object: object(value) };
+}
+
+function object(fields) {
+  // The driver's Document has an undefined `ttl` when there is none.
+  const given = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given.map(([name, value]) => [name, shown(value)]));
+}
+
+function event({ type, txn_ts, cursor, data }) {
+  return { type, txn_ts, cursor, data: data === undefined ? null : shown(data) };
+}
+
+function error(e) {
+  print({
+    error: {
+      class: e.constructor.name,
+      drivers_own: e instanceof FaunaError,
+      code: e.code ?? null,
+      status: e.httpStatus ?? null,
+      message: e.message,
+    },
+  });
+}
+
+function client() {
+  const endpoint = new URL(config.endpoint);
+  const options = { endpoint, secret: config.secret, long_type: "bigint" };
+  if (config.client !== "fetch") return new Client(options);
+  return new Client(options, new FetchClient({ url: endpoint.href, fetch_keepalive: false }));
+}
+
+/// Follows until `count` events came. By `start`, the way that loses nothing: a `for await` whose
+/// body waits for anything makes the driver's HTTP/2 client overwrite what comes meanwhile.
+function stream() {
+  const driver = client();
+  let left = config.count;
+  let last = config.cursor;
+  const follow = () => {
+    const options = { status_events: true, max_attempts: config.max_attempts ?? 100, max_backoff: 0.2 };
+    if (last) options.cursor = last;
+    const followed = driver.stream({ token: config.token }, options);
+    followed.start(
+      (e) => {
+        // After close() the driver may still hand over what was in its buffer.
+        if (left === 0) return;
+        last = e.cursor;
+        if (e.type === "status") return print({ open: e.cursor });
+        print({ event: event(e) });
+        left -= 1;
+        if (left === 0) {
+          print({ end: true });
+          followed.close();
+          driver.close();
+        }
+      },
+      (e) => {
+        if (left === 0) return;
+        if (config.resume && e.constructor.name === "NetworkError") {
+          setTimeout(follow, 50);
+          return;
+        }
+        error(e);
+        driver.close();
+      },
+    );
+  };
+  follow();
+}
+
+async function feed() {
+  const driver = client();
+  const options = {};
+  if (config.page_size) options.page_size = config.page_size;
+  if (config.cursor) options.cursor = config.cursor;
+  try {
+    for await (const page of driver.feed({ token: config.token }, options)) {
+      const events = [];
+      for (const e of page.events) events.push(event(e));
+      print({ page: { events, cursor: page.cursor, has_next: page.hasNext } });
+    }
+    print({ end: true });
+  } catch (e) {
+    error(e);
+  } finally {
+    driver.close();
+  }
+}
+
+if (config.mode === "feed") feed();
+else stream();

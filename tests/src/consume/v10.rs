@@ -1,0 +1,230 @@
+//! Fauna's v10 wire without its drivers: what the lines on the wire are, byte for byte.
+//!
+//! The drivers (`tests/clients`) show that they are content; this client shows what they were
+//! given, and turns it into the same [`Event`] as the other clients.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+use super::event::{Event, Kind, WireError};
+use super::http::{Connection, Failed, Version, accepted, runtime};
+
+/// An event on the v10 wire: exactly these fields, since some drivers refuse others.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tagged {
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    pub txn_ts: Option<i64>,
+    pub cursor: Option<String>,
+    pub data: Option<Value>,
+    pub error: Option<WireError>,
+    pub stats: Stats,
+}
+
+/// The `stats` of an event or a page.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Stats {
+    pub read_ops: u64,
+    pub storage_bytes_read: u64,
+    pub compute_ops: u64,
+    pub processing_time_ms: u64,
+    pub rate_limits_hit: Vec<String>,
+}
+
+/// A page of `/feed/1`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaggedPage {
+    pub events: Vec<Tagged>,
+    pub cursor: String,
+    pub has_next: bool,
+    pub stats: Stats,
+}
+
+impl Tagged {
+    /// The event without tags; `data` is the document's columns without `id`, `coll` and `ts`.
+    pub fn untagged(self) -> Event {
+        let (key, data) = match self.data {
+            Some(Value::Object(mut tagged)) => match tagged.remove("@doc") {
+                Some(Value::Object(mut document)) => {
+                    let key = document.remove("id");
+                    document.remove("coll");
+                    document.remove("ts");
+                    (key, Some(untag(Value::Object(document))))
+                }
+                _ => (None, Some(untag(Value::Object(tagged)))),
+            },
+            other => (None, other),
+        };
+        Event {
+            kind: self.kind,
+            txn_ts: self.txn_ts,
+            cursor: self.cursor,
+            key,
+            data,
+            prev: None,
+            diff: None,
+            error: self.error,
+        }
+    }
+}
+
+/// A value without its tags: numbers as numbers, what JSON does not have as text.
+fn untag(value: Value) -> Value {
+    match value {
+        Value::Array(items) => Value::Array(items.into_iter().map(untag).collect()),
+        Value::Object(fields) => {
+            let mut only = fields.iter();
+            match (only.next(), only.next()) {
+                (Some((tag, Value::String(text))), None) if tag.starts_with('@') => {
+                    match tag.as_str() {
+                        "@int" | "@long" | "@double" => {
+                            serde_json::from_str(text).unwrap_or_else(|_| json!(text))
+                        }
+                        _ => json!(text),
+                    }
+                }
+                // Inside, what looks like a tag is the user's.
+                (Some((tag, Value::Object(inner))), None) if tag == "@object" => {
+                    each(inner.clone())
+                }
+                _ => each(fields),
+            }
+        }
+        other => other,
+    }
+}
+
+fn each(fields: Map<String, Value>) -> Value {
+    fields.into_iter().map(|(name, value)| (name, untag(value))).collect::<Map<_, _>>().into()
+}
+
+/// An open `/stream/1`. Dropping it breaks the connection.
+#[derive(Debug)]
+pub struct V10Stream {
+    body: Incoming,
+    read: BytesMut,
+    _connection: Connection,
+    runtime: Runtime,
+}
+
+impl V10Stream {
+    /// Opens a stream as the drivers do. `secret` is the Bearer, a token or a secret.
+    pub fn open(
+        address: SocketAddr,
+        version: Version,
+        secret: &str,
+        token: &str,
+        cursor: Option<&str>,
+    ) -> Result<Self, Failed> {
+        let runtime = runtime()?;
+        let (connection, answer) = runtime.block_on(async {
+            let mut connection = Connection::open(address, version).await?;
+            let mut body = json!({ "token": token });
+            if let Some(cursor) = cursor {
+                body["cursor"] = json!(cursor);
+            }
+            let bearer = format!("Bearer {secret}");
+            let headers = [("authorization", bearer.as_str())];
+            let answer = connection.post(address, "/stream/1", &headers, &body).await?;
+            Ok::<_, Failed>((connection, accepted(answer).await?))
+        })?;
+        let body = answer.into_body();
+        Ok(Self { body, read: BytesMut::new(), _connection: connection, runtime })
+    }
+
+    /// The next event as it is on the wire; `None` when the body ended cleanly.
+    pub fn next(&mut self, within: Duration) -> Result<Option<Tagged>, Failed> {
+        loop {
+            if let Some(end) = self.read.iter().position(|b| *b == b'\n') {
+                let line = self.read.split_to(end + 1);
+                return tagged_line(&line).map(Some);
+            }
+            let frame = self.runtime.block_on(async { timeout(within, self.body.frame()).await });
+            match frame {
+                Err(_) => return Err(Failed::TimedOut(within)),
+                Ok(None) => return Ok(None),
+                Ok(Some(frame)) => {
+                    if let Ok(data) = frame?.into_data() {
+                        self.read.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads a line; it has to end in CRLF and to hold nothing that a driver takes for a line end.
+fn tagged_line(line: &[u8]) -> Result<Tagged, Failed> {
+    let malformed =
+        |why: &str| Failed::Malformed(format!("{why}: {}", String::from_utf8_lossy(line)));
+    let text = line.strip_suffix(b"\r\n").ok_or_else(|| malformed("no CRLF"))?;
+    let text = std::str::from_utf8(text).map_err(|_| malformed("not UTF-8"))?;
+    if text.contains(|c: char| c.is_control() || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}')) {
+        return Err(malformed("an unescaped line end"));
+    }
+    serde_json::from_str(text).map_err(|e| malformed(&e.to_string()))
+}
+
+/// One page of `/feed/1`; `more` are further parameters, such as `{"page_size": 2}`.
+pub fn page(
+    address: SocketAddr,
+    version: Version,
+    secret: &str,
+    token: &str,
+    cursor: Option<&str>,
+    more: &Value,
+) -> Result<TaggedPage, Failed> {
+    let mut body = more.clone();
+    body["token"] = json!(token);
+    if let Some(cursor) = cursor {
+        body["cursor"] = json!(cursor);
+    }
+    let bytes = runtime()?.block_on(async {
+        let mut connection = Connection::open(address, version).await?;
+        let bearer = format!("Bearer {secret}");
+        let headers = [("authorization", bearer.as_str())];
+        let answer = connection.post(address, "/feed/1", &headers, &body).await?;
+        Ok::<_, Failed>(accepted(answer).await?.into_body().collect().await?.to_bytes())
+    })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Failed::Malformed(format!("{e}: {}", String::from_utf8_lossy(&bytes))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_come_off_and_their_numbers_stay_whole() {
+        let tagged = json!({
+            "a": { "@long": "9007199254740993" }, "b": { "@double": "NaN" }, "c": [{ "@int": "1" }],
+            "d": { "@object": { "@odd": { "@int": "2" } } }, "e": { "@date": "2024-03-14" },
+        });
+        let expected =
+            r#"{"a":9007199254740993,"b":"NaN","c":[1],"d":{"@odd":2},"e":"2024-03-14"}"#;
+        assert_eq!(untag(tagged), serde_json::from_str::<Value>(expected).expect("JSON"));
+    }
+
+    #[test]
+    fn what_ends_a_line_for_some_driver_is_malformed() {
+        let stats = r#""stats":{"read_ops":0,"storage_bytes_read":0,"compute_ops":0,"processing_time_ms":0,"rate_limits_hit":[]}"#;
+        let line =
+            |cursor: &str| format!(r#"{{"type":"status","txn_ts":1,"cursor":"{cursor}",{stats}}}"#);
+        assert!(tagged_line(format!("{}\r\n", line("c")).as_bytes()).is_ok());
+        assert!(tagged_line(format!("{}\n", line("c")).as_bytes()).is_err());
+        for bad in ["\u{85}", "\u{2028}", "\u{2029}"] {
+            assert!(tagged_line(format!("{}\r\n", line(bad)).as_bytes()).is_err());
+        }
+        assert!(tagged_line(b"\r\n").is_err(), "a blank line");
+    }
+}

@@ -1,0 +1,35 @@
+//! The ground that the tests from outside stand on: throw-away clusters of the private PostgreSQL
+//! that `make setup` and `make test` prepare, and the clients that follow them.
+//!
+//! It guarantees that a test which ends, by success or by panic, leaves no process and no file.
+//! It runs in the test's own process and never writes outside the private folder
+//! (`tools/private-dir.sh` says where that is).
+//!
+//! - [`private`]: which PostgreSQL, and as which user it runs
+//! - [`options`], [`cluster`]: a cluster from initdb to removal
+//! - [`ground`]: its folders and ports
+//! - [`mod@health`]: whether its worker answers
+//! - [`processes`]: the worker and the server process of a cluster
+//! - [`wait`]: the one place that sleeps
+//! - [`consume`]: clients of streams and feeds
+//! - [`follow`]: reading a set through SQL, and looking closely at refusals
+//! - [`resume`]: a client that resumes through everything, beside a writer that may notice nothing
+#![forbid(unsafe_code)]
+
+pub mod cluster;
+pub mod consume;
+pub mod follow;
+pub mod ground;
+pub mod health;
+pub mod options;
+pub mod private;
+pub mod processes;
+pub mod resume;
+pub mod wait;
+
+pub use cluster::{Cluster, Stop};
+pub use health::health;
+pub use options::Options;
+pub use private::Build;
+pub use processes::{Pid, Signal};
+pub use wait::{wait_for, wait_until};

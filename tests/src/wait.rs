@@ -1,0 +1,36 @@
+//! Waiting for a condition, never for a time.
+//!
+//! The one place of the tests that sleeps. It runs on the test's thread; a condition that does not
+//! come true within its time fails the test and says what was waited for.
+
+use std::time::{Duration, Instant};
+
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Returns how long it took until `condition` held.
+///
+/// # Panics
+/// When it does not hold within `timeout`.
+#[track_caller]
+pub fn wait_until(what: &str, timeout: Duration, mut condition: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    wait_for(what, timeout, || condition().then_some(()));
+    start.elapsed()
+}
+
+/// Returns what `attempt` gives as soon as it gives something.
+///
+/// # Panics
+/// When it gives nothing within `timeout`.
+#[track_caller]
+pub fn wait_for<T>(what: &str, timeout: Duration, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(got) = attempt() {
+            return got;
+        }
+        assert!(start.elapsed() < timeout, "waited {timeout:?} in vain for {what}");
+        #[expect(clippy::disallowed_methods, reason = "this is the place that may")]
+        std::thread::sleep(PAUSE);
+    }
+}
