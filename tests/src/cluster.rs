@@ -173,11 +173,15 @@ impl Cluster {
         let postmaster = self.postmaster();
         // Stopped first, so that it cannot start anything between the look and the kill.
         postmaster.signal(Signal::STOP);
-        for pid in postmaster.descendants() {
+        wait_until("the postmaster to stop", STARTUP, || postmaster.is_stopped());
+        let others = postmaster.descendants();
+        for pid in &others {
             pid.signal(Signal::KILL);
         }
         postmaster.signal(Signal::KILL);
         self.collect();
+        // As long as one of them still holds the shared memory, no server starts here.
+        wait_until("everybody to be gone", STARTUP, || !others.iter().any(|pid| pid.lives()));
         // Killed by signal 9 it could not remove it; the next start would find its own old pid.
         let _absent = fs::remove_file(self.data().join("postmaster.pid"));
     }

@@ -31,6 +31,12 @@ impl Pid {
         Stat::of(self).is_some_and(|stat| stat.state != 'Z')
     }
 
+    /// Whether SIGSTOP has taken effect.
+    #[must_use]
+    pub fn is_stopped(self) -> bool {
+        Stat::of(self).is_none_or(|stat| matches!(stat.state, 'T' | 'Z'))
+    }
+
     /// The living processes that this one started.
     #[must_use]
     pub fn children(self) -> Vec<Self> {
