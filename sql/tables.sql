@@ -84,10 +84,15 @@ begin
                 changes      bigint not null check (changes >= 0),
                 -- too many or too large to be sorted in memory: readers take them by collection and key
                 by_key       boolean not null,
+                -- no transaction: what was here up to txn_ts was let go, and the log begins behind it
+                floor        boolean not null,
                 committed_at timestamptz not null,
                 -- the changes themselves; null when there are none or they are in change rows
-                payload      bytea
-            );
+                payload      bytea,
+                check (not floor or changes = 0)
+            )
+            -- Nothing is ever updated, and a segment is emptied as a whole: nothing to vacuum for.
+            with (autovacuum_vacuum_insert_threshold = -1);
             create index stamp_%1$s_txn_ts on event_source.stamp_%1$s (txn_ts);
             revoke all on event_source.stamp_%1$s from public;
 
@@ -96,7 +101,8 @@ begin
                 -- collection, then key: the order of events in a large transaction
                 place   bytea not null,
                 payload bytea not null
-            );
+            )
+            with (autovacuum_vacuum_insert_threshold = -1);
             create index change_%1$s_place on event_source.change_%1$s (xid, place);
             revoke all on event_source.change_%1$s from public;
         $sql$, n);

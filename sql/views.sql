@@ -40,10 +40,25 @@ select
           and t.relkind = 'r'
           and t.relname ~ '^(stamp|change)_[0-9]+$'
     ) as log_bytes,
+    s.oldest,
+    event_source.txn_time(s.oldest) as oldest_at,
     s.segment,
+    (
+        select pg_catalog.array_agg(distinct l.pid order by l.pid)
+        from pg_catalog.unnest(s.stuck) as n(segment)
+        join pg_catalog.pg_class as t
+            on t.relname in ('stamp_' || n.segment, 'change_' || n.segment)
+           and t.relnamespace = 'event_source'::regnamespace
+        join pg_catalog.pg_locks as l
+            on l.locktype = 'relation'
+           and l.relation = t.oid
+           and l.database = (select d.oid from pg_catalog.pg_database as d
+                             where d.datname = pg_catalog.current_database())
+        where l.granted and l.pid is not null
+    ) as log_held_by,
     s.loaded_first
 from event_source.raw_status() as s
 left join pg_catalog.pg_stat_activity as a on a.pid = s.holder_pid;
-comment on view event_source.status is 'the closed timestamp and who holds it, the log, the worker';
+comment on view event_source.status is 'the closed timestamp and who holds it, the log and who keeps it from becoming smaller, the worker';
 
 grant select on event_source.changes, event_source.collections, event_source.status to public;

@@ -179,6 +179,40 @@ pub unsafe fn index_insert(
     }
 }
 
+/// Gives a relation new, empty files when the transaction commits.
+///
+/// # Safety
+/// The relation is open under the strongest lock.
+pub unsafe fn set_new_files(relation: pg_sys::Relation) {
+    // SAFETY: the caller's.
+    unsafe {
+        let persistence = (*(*relation).rd_rel).relpersistence;
+        #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
+        pg_sys::RelationSetNewRelfilenode(relation, persistence);
+        #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
+        pg_sys::RelationSetNewRelfilenumber(relation, persistence);
+    }
+}
+
+/// Builds all indexes of a table anew, and of what is stored beside it.
+///
+/// # Safety
+/// The table is locked against everybody.
+pub unsafe fn reindex(table: pg_sys::Oid) {
+    let with_toast = pg_sys::REINDEX_REL_PROCESS_TOAST as i32;
+    // SAFETY: the caller's; all zero is "no options".
+    unsafe {
+        #[cfg(feature = "pg13")]
+        pg_sys::reindex_relation(table, with_toast, 0);
+        #[cfg(not(feature = "pg13"))]
+        let mut options: pg_sys::ReindexParams = std::mem::zeroed();
+        #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
+        pg_sys::reindex_relation(table, with_toast, &mut options);
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        pg_sys::reindex_relation(std::ptr::null(), table, with_toast, &options);
+    }
+}
+
 /// Installs a signal handler of the server's.
 pub fn on_signal(signal: i32, handler: unsafe extern "C-unwind" fn(i32)) {
     // SAFETY: a handler that is safe in a signal, on the process's only thread.

@@ -8,6 +8,7 @@ use std::ffi::{CStr, CString};
 use event_source_door::listen;
 use event_source_door::message::Config;
 use event_source_model::net::Sequence;
+use event_source_model::ring::Policy;
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
@@ -19,6 +20,8 @@ static MAX_STREAMS: GucSetting<i32> = GucSetting::<i32>::new(50_000);
 static REQUIRE_SECRET: GucSetting<bool> = GucSetting::<bool>::new(false);
 static CORS_ORIGINS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static WORKER_THREADS: GucSetting<i32> = GucSetting::<i32>::new(2);
+static RETENTION: GucSetting<i32> = GucSetting::<i32>::new(86_400);
+static MAX_LOG_SIZE: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024 * 1024);
 static TAIL_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
 
 /// Defines the settings; called once, in the postmaster.
@@ -101,6 +104,22 @@ pub fn init() {
         (0, i32::MAX),
         GucFlags::UNIT_KB,
     );
+    number(
+        c"event_source.retention",
+        c"How long changes are kept in the log.",
+        c"They go a segment at a time, so some stay a sixth longer.",
+        &RETENTION,
+        (1, i32::MAX),
+        GucFlags::UNIT_S,
+    );
+    number(
+        c"event_source.max_log_size",
+        c"How large the log of each database may become.",
+        c"Above it the oldest changes go, also when they are younger than event_source.retention.",
+        &MAX_LOG_SIZE,
+        (16 * 1024, i32::MAX),
+        GucFlags::UNIT_KB,
+    );
     controls::init();
 }
 
@@ -154,6 +173,14 @@ pub fn token_lifetime_micros() -> Option<i64> {
 
 pub fn require_secret() -> bool {
     REQUIRE_SECRET.get()
+}
+
+/// What the log may keep.
+pub fn log_policy() -> Policy {
+    Policy {
+        retention: i64::from(RETENTION.get()) * 1_000_000,
+        most_bytes: u64::from(MAX_LOG_SIZE.get().unsigned_abs()) * 1024,
+    }
 }
 
 /// What the server needs to know.

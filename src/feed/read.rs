@@ -9,7 +9,7 @@ use event_source_model::source::{Definition, Source, Start};
 
 use crate::error::Result;
 use crate::log::stamps::Stamps;
-use crate::log::{self, transaction};
+use crate::log::{self, floor, transaction};
 use crate::matching::Evaluator;
 
 /// How much one read may do.
@@ -68,6 +68,9 @@ pub struct Chunk {
 
 /// Reads the events in `(from, closed]`. Needs an active snapshot that was taken after `closed`
 /// was read.
+///
+/// # Errors
+/// [`Kind::PositionGone`](crate::error::Kind::PositionGone) when the log no longer holds `from`.
 pub fn read(
     evaluator: &mut Evaluator,
     definition: &Definition,
@@ -78,6 +81,8 @@ pub fn read(
 ) -> Result<Chunk> {
     let inside = from.ordinal != Position::END;
     let mut stamps = Stamps::forward(from.txn_ts.saturating_sub(i64::from(inside)), closed)?;
+    // The segments are held from here on; see there.
+    floor::check(&from)?;
     let mut chunk = Chunk { events: Vec::new(), position: from, has_next: false, error: None };
     let (mut transactions, mut changes, mut bytes) = (0, 0, 0);
     while let Some(stamp) = stamps.next()? {

@@ -7,6 +7,7 @@ use event_source_model::source::Source;
 
 use super::read;
 use crate::error::{Error, Kind, Result};
+use crate::log::floor;
 use crate::log::stamps::Stamps;
 use crate::matching::Evaluator;
 use crate::order::history;
@@ -36,8 +37,8 @@ pub fn position(source: &Source, start: &StartAt) -> Result<Position> {
         }
         StartAt::Timestamp(txn_ts) => (history::history_id(), Position::after(*txn_ts)),
     };
-    history::check(history, &position)?;
     check_kept(&position)?;
+    history::check(history, &position)?;
     Ok(position)
 }
 
@@ -69,18 +70,20 @@ fn check_page_size(page_size: u32) -> Result<()> {
     Err(Error::new(Kind::InvalidParameter, message))
 }
 
-/// A position below what the oldest stamp knew to be closed may lack transactions that were logged
-/// once and are no longer, or that happened before anything was captured.
+/// A position below the floor lacks what was let go; while nothing was, one below what the oldest
+/// stamp knew to be closed is of before anything was captured.
 fn check_kept(position: &Position) -> Result<()> {
-    let Some(oldest) = Stamps::forward(0, i64::MAX)?.next()? else { return Ok(()) };
-    if position.txn_ts >= oldest.closed {
-        return Ok(());
-    }
-    let kept = Position::after(oldest.closed);
-    let cursor = Cursor { history: history::history_id(), position: kept }.encode();
-    let mut error = Error::new(Kind::PositionGone, "the position is too far in the past")
-        .detail(format!("The oldest position left is {cursor}."))
-        .hint("read the table anew and start from a new event source");
-    error.cursor = Some(cursor);
-    Err(error)
+    floor::check(position)?;
+    let oldest = oldest()?;
+    if position.txn_ts < oldest { Err(floor::gone(oldest)) } else { Ok(()) }
+}
+
+/// The oldest position from which the log can be read. Needs an active snapshot.
+pub fn oldest() -> Result<i64> {
+    // The floor second: it may rise in between, and only upwards.
+    let first = Stamps::forward(0, i64::MAX)?.next()?;
+    Ok(match floor::current()? {
+        0 => first.map_or(0, |stamp| stamp.closed),
+        floor => floor,
+    })
 }

@@ -5,12 +5,14 @@
 //! not ship the log. The relation lock stays to the end of the transaction, so that a segment
 //! cannot be emptied under a writer.
 
+use std::cell::Cell;
+
 use event_source_model::change::{self, Change};
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 use sha2::{Digest as _, Sha256};
 
-use super::{scan, segment};
+use super::{retention, scan, segment};
 use crate::compat;
 use crate::error::Result;
 use crate::pg::relation::Relation;
@@ -28,6 +30,8 @@ pub struct NewStamp<'a> {
     pub collections: &'a [u64],
     pub changes: i64,
     pub by_key: bool,
+    /// No transaction: the log begins behind it.
+    pub floor: bool,
     pub payload: Option<Vec<u8>>,
 }
 
@@ -53,9 +57,11 @@ pub fn stamp(new: NewStamp<'_>) -> Result<Written> {
         collections.into_datum(),
         Some(new.changes.into()),
         Some(new.by_key.into()),
+        Some(new.floor.into()),
         Some(committed_at.into()),
         new.payload.as_deref().and_then(IntoDatum::into_datum),
     ]);
+    retention::wrote(table.written.get())?;
     Ok(Written { table: table.heap.oid(), tid })
 }
 
@@ -82,7 +88,7 @@ pub fn changes(segment: usize, changes: Vec<Change>) -> Result<()> {
             payload.as_slice().into_datum(),
         ]);
     }
-    Ok(())
+    retention::wrote(table.written.get())
 }
 
 /// Where a change stands in a transaction too large to be sorted in memory: collection, then key.
@@ -121,6 +127,8 @@ struct Table {
     heap: Relation,
     index: Relation,
     info: *mut pg_sys::IndexInfo,
+    /// Bytes written, before they are compressed.
+    written: Cell<u64>,
 }
 
 impl Table {
@@ -130,7 +138,7 @@ impl Table {
         let index = Relation::open_kept(scan::only_index(&heap)?, lock);
         // SAFETY: the index is open; the result lives in the current memory context.
         let info = unsafe { pg_sys::BuildIndexInfo(index.as_ptr()) };
-        Ok(Self { heap, index, info })
+        Ok(Self { heap, index, info, written: Cell::new(0) })
     }
 
     /// One heap row and its index entry. The index is on the leading columns of the table.
@@ -162,6 +170,7 @@ impl Table {
                 self.heap.as_ptr(),
                 self.info,
             );
+            self.written.set(self.written.get() + u64::from((*tuple).t_len));
             let tid = (*tuple).t_self;
             pg_sys::heap_freetuple(tuple);
             tid

@@ -211,6 +211,7 @@ fn stamp() -> Result<()> {
         collections: &collections,
         changes,
         by_key,
+        floor: false,
         payload,
     })?;
     BUFFER.with_borrow_mut(|buffer| buffer.written = Some(written));

@@ -10,10 +10,16 @@
 //! - [`segment`]: the tables of the ring
 //! - [`scan`]: one index scan
 //! - [`stamps`]: the stamps of all segments, merged into the one order
+//! - [`floor`]: where the log begins
+//! - [`retention`]: which segment is written, and which is let go
+//! - [`empty`]: one segment let go
 //! - [`transaction`]: the net changes of one stamped transaction
 
 pub mod append;
 pub mod buffer;
+pub mod empty;
+pub mod floor;
+pub mod retention;
 pub mod scan;
 pub mod segment;
 pub mod stamps;

@@ -18,6 +18,11 @@ pub fn change_table(segment: usize) -> Result<pg_sys::Oid> {
     table("change", segment)
 }
 
+/// Whether the extension and its log are there.
+pub fn exist() -> bool {
+    stamp_table(0).is_ok()
+}
+
 /// The segment into which a transaction writes that captures its first change now.
 pub fn current() -> Result<usize> {
     // SAFETY: set when the backend connected.

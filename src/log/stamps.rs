@@ -24,8 +24,9 @@ mod column {
     pub(super) const COLLECTIONS: usize = 5;
     pub(super) const CHANGES: usize = 6;
     pub(super) const BY_KEY: usize = 7;
-    pub(super) const COMMITTED_AT: usize = 8;
-    pub(super) const PAYLOAD: usize = 9;
+    pub(super) const FLOOR: usize = 8;
+    pub(super) const COMMITTED_AT: usize = 9;
+    pub(super) const PAYLOAD: usize = 10;
 }
 
 /// What a stamp says, without the changes in it.
@@ -44,6 +45,8 @@ pub struct Stamp {
     pub changes: i64,
     /// Its events stand by collection and key, since they cannot be sorted in memory.
     pub by_key: bool,
+    /// No transaction: what was in its segment up to here was let go.
+    pub floor: bool,
     pub committed_at: TimestampWithTimeZone,
 }
 
@@ -139,9 +142,14 @@ impl Head {
             segment: self.scan.column(column::SEGMENT).ok_or_else(damaged)?.value(),
             collections: collections.ok_or_else(damaged)?.into_iter().map(|c| c as u64).collect(),
             changes: self.number(column::CHANGES)?,
-            by_key: self.scan.column(column::BY_KEY).ok_or_else(damaged)?.value() != 0,
+            by_key: self.flag(column::BY_KEY)?,
+            floor: self.flag(column::FLOOR)?,
             committed_at: committed_at.ok_or_else(damaged)?,
         })
+    }
+
+    fn flag(&self, at: usize) -> Result<bool> {
+        self.scan.column(at).map(|datum| datum.value() != 0).ok_or_else(damaged)
     }
 
     fn number(&self, at: usize) -> Result<i64> {
@@ -149,15 +157,49 @@ impl Head {
     }
 }
 
-/// The highest stamp ever written to a segment, also by a transaction that aborted: an upper bound
-/// of everything that anybody can see in it.
-pub fn newest_ever(segment: usize) -> Result<Option<i64>> {
+/// The first and the last stamp ever written to a segment, also by transactions that aborted: bounds
+/// of everything that anybody can see in it. A floor is not counted.
+pub fn span_ever(segment: usize) -> Result<Option<(i64, i64)>> {
     // A constant of the server: it sees every row, whatever became of its transaction.
     let any = &raw mut pg_sys::SnapshotAnyData;
-    let scan = Scan::open(segment::stamp_table(segment)?, &[], any)?;
+    let first = end_of(segment, ScanDirection::ForwardScanDirection, any, false)?;
+    let last = end_of(segment, ScanDirection::BackwardScanDirection, any, false)?;
+    Ok(first.zip(last).map(|(first, last)| (first.txn_ts, last.txn_ts)))
+}
+
+/// The last stamp of a segment that is committed at this moment, a floor included.
+pub fn last_committed(segment: usize) -> Result<Option<Stamp>> {
+    // A constant of the server: it sees what is committed, without a snapshot.
+    let now = &raw mut pg_sys::SnapshotSelfData;
+    end_of(segment, ScanDirection::BackwardScanDirection, now, true)
+}
+
+/// The floor of a segment as committed at this moment: it stands before everything else in it.
+pub fn floor_of(segment: usize) -> Result<Option<i64>> {
+    // As above.
+    let now = &raw mut pg_sys::SnapshotSelfData;
+    let first = end_of(segment, ScanDirection::ForwardScanDirection, now, true)?;
+    Ok(first.filter(|stamp| stamp.floor).map(|stamp| stamp.txn_ts))
+}
+
+fn end_of(
+    segment: usize,
+    direction: ScanDirection::Type,
+    snapshot: pg_sys::Snapshot,
+    with_floor: bool,
+) -> Result<Option<Stamp>> {
+    let scan = Scan::open(segment::stamp_table(segment)?, &[], snapshot)?;
     let mut head = Head { scan, at: None };
-    head.advance(ScanDirection::BackwardScanDirection)?;
-    Ok(head.at)
+    loop {
+        head.advance(direction)?;
+        if head.at.is_none() {
+            return Ok(None);
+        }
+        let stamp = head.read()?;
+        if with_floor || !stamp.floor {
+            return Ok(Some(stamp));
+        }
+    }
 }
 
 /// Whether shared memory knows that a segment has no stamp above `after`.

@@ -54,7 +54,11 @@ pub fn check(history: u64, position: &Position) -> Result<()> {
     }
     // The stamps of one history stand together. The position is common to both exactly when a
     // stamp at or behind it is of the history that gave it out.
-    let next = Stamps::forward(position.txn_ts.saturating_sub(1), i64::MAX)?.next()?;
+    let mut from_here = Stamps::forward(position.txn_ts.saturating_sub(1), i64::MAX)?;
+    let mut next = from_here.next()?;
+    while next.as_ref().is_some_and(|stamp| stamp.floor) {
+        next = from_here.next()?;
+    }
     if next.is_some_and(|stamp| stamp.history == history) {
         return Ok(());
     }

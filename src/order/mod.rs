@@ -29,6 +29,7 @@ use crate::error::{Error, Kind, Result};
 pub fn init() {
     shared::init();
     transaction::init();
+    crate::log::floor::init();
 }
 
 /// An error unless the library was loaded by the postmaster, without which there is no clock.

@@ -37,9 +37,11 @@ pub fn prime() -> Result<()> {
     }
     let entry = shared.database(database);
     if !entry.is_some_and(|e| e.primed.load(SeqCst)) {
-        let mut newest = [0; SEGMENTS];
+        let (mut newest, mut highest_floor) = ([0; SEGMENTS], 0);
         for (segment, newest) in newest.iter_mut().enumerate() {
-            *newest = stamps::newest_ever(segment)?.unwrap_or(0);
+            let floor = stamps::floor_of(segment)?.unwrap_or(0);
+            highest_floor = highest_floor.max(floor);
+            *newest = stamps::span_ever(segment)?.map_or(floor, |(_, last)| last);
         }
         let highest = newest.iter().copied().max().unwrap_or(0);
         let set_back = highest > now();
@@ -48,6 +50,7 @@ pub fn prime() -> Result<()> {
             for (bound, newest) in entry.newest.iter().zip(newest) {
                 bound.fetch_max(newest, SeqCst);
             }
+            entry.floor.fetch_max(highest_floor, SeqCst);
             let current = (0..SEGMENTS).rev().max_by_key(|&s| newest[s]).unwrap_or(0);
             // Two backends may come here at once; both found the same.
             entry.segment.store(current as u32, SeqCst);

@@ -32,6 +32,8 @@ pub struct Shared {
     pub workers: [Worker; WORKERS],
     /// Raised by each launcher that starts; workers of an older one end.
     pub launcher: AtomicU32,
+    /// The launcher's number among the processes, for its latch; -1 before it started.
+    pub launcher_proc: AtomicI32,
     slots: usize,
 }
 
@@ -47,6 +49,14 @@ pub struct Database {
     pub segment: AtomicU32,
     /// For each segment an upper bound of the stamps in it, so that readers skip the others.
     pub newest: [AtomicI64; SEGMENTS],
+    /// Everything up to here was let go; 0 while nothing was.
+    pub floor: AtomicI64,
+    /// Bytes written to the log since its keeper last looked.
+    pub written: AtomicU64,
+    /// How often a keeper did all that was to do.
+    pub visits: AtomicU64,
+    /// Segments, as bits, that should be emptied and that somebody holds on to.
+    pub stuck: AtomicU32,
 }
 
 impl Database {
@@ -110,6 +120,12 @@ impl Shared {
         &self.slots()[compat::my_backend_index()]
     }
 
+    /// The databases that somebody used since the server started.
+    pub fn databases_in_use(&self) -> impl Iterator<Item = (pg_sys::Oid, &Database)> {
+        let used = |entry: &&Database| entry.primed.load(SeqCst);
+        self.databases.iter().filter(used).map(|e| (e.oid.load(SeqCst).into(), e))
+    }
+
     /// What is known of a database; `None` when more of them are in use than there are places.
     pub fn database(&self, oid: pg_sys::Oid) -> Option<&Database> {
         self.databases.iter().find(|entry| {
@@ -143,6 +159,7 @@ fn startup() {
             // All zero is the valid empty state of every part but the slots.
             ptr::write_bytes(shared, 0, 1);
             (*shared).slots = slots;
+            (*shared).launcher_proc = AtomicI32::new(-1);
             let first = shared.add(1).cast::<Slot>();
             for at in 0..slots {
                 first.add(at).write(Slot::default());

@@ -8,3 +8,4 @@ pub mod relation;
 pub mod role;
 pub mod snapshot;
 pub mod subtransaction;
+pub mod transaction;

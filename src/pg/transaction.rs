@@ -1,7 +1,7 @@
 //! A transaction whose failure is a value.
 //!
-//! The worker lives across thousands of transactions; one that fails must be rolled back whole and
-//! leave the next one a clean start.
+//! A background worker lives across thousands of transactions; one that fails must be rolled back
+//! whole and leave the next one a clean start. Not for backends, whose transactions are the user's.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
@@ -30,7 +30,7 @@ pub fn run<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     }))
     .catch_others(|caught| match caught {
         CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
-            log!("event_source worker: {}", report.message());
+            log!("event_source: {}", report.message());
             let mut error = Error::new(Kind::Corrupted, report.message());
             error.hint = report.hint().map(ToOwned::to_owned);
             Err(error)

@@ -15,11 +15,11 @@ use pgrx::prelude::*;
 
 use super::sources::Sources;
 use super::tail::Tailer;
-use super::transaction;
 use crate::error::{Error, Kind, Result};
 use crate::feed::{read, request};
 use crate::matching::Evaluator;
 use crate::order::reading::Reading;
+use crate::pg::transaction;
 use crate::{settings, source};
 
 /// Rights of open sources are looked at again at most this often.
@@ -36,15 +36,6 @@ pub struct Answerer {
     pub sources: Sources,
     rechecked: Instant,
     to_recheck: Vec<SourceId>,
-}
-
-/// Whether the extension and its log are there.
-pub fn log_exists() -> bool {
-    // SAFETY: a catalog lookup by a C string.
-    let schema = unsafe { pg_sys::get_namespace_oid(c"event_source".as_ptr(), true) };
-    // SAFETY: as above.
-    let stamps = unsafe { pg_sys::get_relname_relid(c"stamp_0".as_ptr(), schema) };
-    stamps != pg_sys::InvalidOid
 }
 
 impl Answerer {

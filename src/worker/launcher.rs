@@ -1,5 +1,6 @@
 //! The launcher: one background worker of the cluster, connected to no database, that starts a
-//! worker for each database of `event_source.listen` and ends those no longer named.
+//! worker for each database of `event_source.listen` and ends those no longer named. It also sends a
+//! keeper to each database whose log has grown, whether it is served or not.
 //!
 //! Workers are started with "never restart", so that the launcher alone decides: a worker that ends
 //! is started again after [`PAUSE`], with a new look at the setting.
@@ -12,7 +13,9 @@ use event_source_door::listen::{self, Listen};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::keepers::Keepers;
 use super::{backend, process};
+use crate::compat;
 use crate::order::shared::{self, Shared, WORKERS};
 use crate::order::wake;
 use crate::settings;
@@ -35,7 +38,11 @@ pub fn register() {
 }
 
 /// A background worker of this library.
-fn description(kind: &CStr, function: &CStr, restart_seconds: i32) -> pg_sys::BackgroundWorker {
+pub(super) fn description(
+    kind: &CStr,
+    function: &CStr,
+    restart_seconds: i32,
+) -> pg_sys::BackgroundWorker {
     let mut worker = pg_sys::BackgroundWorker {
         bgw_flags: (pg_sys::BGWORKER_SHMEM_ACCESS | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION)
             as i32,
@@ -84,14 +91,16 @@ pub extern "C-unwind" fn event_source_launcher(_argument: pg_sys::Datum) {
     let Ok(shared) = shared::get() else { return };
     let generation = shared.launcher.fetch_add(1, SeqCst) + 1;
     end_orphans(shared);
+    shared.launcher_proc.store(compat::my_proc_number(), SeqCst);
     let mut launcher = Launcher { generation, running: Vec::new(), paused: Vec::new() };
+    let mut keepers = Keepers::default();
     let mut wanted = wanted(&[]);
     loop {
         pgrx::check_for_interrupts!();
         if backend::reload_requested() {
             wanted = self::wanted(&wanted);
         }
-        let next = launcher.reconcile(&wanted);
+        let next = launcher.reconcile(&wanted).min(keepers.send(shared));
         backend::wait(None, false, next);
     }
 }

@@ -15,12 +15,15 @@
 //! - [`sources`]: the definitions that are evaluated for open streams
 //! - [`tail`]: what was committed since the last look
 //! - [`answer`]: the server's requests
-//! - [`transaction`]: a transaction whose failure is a value
+//! - [`keepers`]: the launcher's side of them: when to start one
+//! - [`keeper`]: a process that looks after one database's log and ends
 //! - [`status`]: what `event_source.status` shows
 
 mod answer;
 mod backend;
 mod child;
+mod keeper;
+mod keepers;
 pub mod launcher;
 mod pipe;
 mod process;
@@ -28,7 +31,6 @@ mod sockets;
 mod sources;
 mod status;
 mod tail;
-mod transaction;
 
 /// Called once, in the postmaster.
 pub fn init() {

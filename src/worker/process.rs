@@ -16,17 +16,18 @@ use event_source_door::message::{PROTOCOL, ToServer, ToWorker};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::answer::{self, Answerer};
+use super::answer::Answerer;
 use super::backend::{self, report_activity, wait};
 use super::child::Server;
 use super::pipe::Pipe;
 use super::sockets;
 use super::tail::{Looked, News, Tailer};
-use super::transaction;
 use crate::compat;
 use crate::error::Kind;
+use crate::log::segment;
 use crate::order::shared::{self, Shared, Worker};
 use crate::order::wake;
+use crate::pg::transaction;
 use crate::settings;
 
 /// An address in use, a missing extension: looked at again after this.
@@ -136,7 +137,7 @@ impl Process {
 
     fn wait_for_extension(&self) {
         // Errors were logged, and a database that cannot be read is one to wait for.
-        while !matches!(transaction::run(|| Ok(answer::log_exists())), Ok(true)) {
+        while !matches!(transaction::run(|| Ok(segment::exist())), Ok(true)) {
             report_activity(c"waiting for CREATE EXTENSION event_source");
             self.pause();
         }

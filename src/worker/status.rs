@@ -7,6 +7,8 @@ use pgrx::prelude::*;
 
 use crate::compat;
 use crate::error::raised;
+use crate::feed::request;
+use crate::log::retention;
 use crate::order::{prime, shared};
 
 /// One row.
@@ -26,6 +28,8 @@ fn raw_status() -> TableIterator<
         name!(streams, Option<i32>),
         name!(loaded_first, bool),
         name!(segment, i32),
+        name!(oldest, i64),
+        name!(stuck, Vec<i32>),
     ),
 > {
     raised(prime::prime());
@@ -38,7 +42,8 @@ fn raw_status() -> TableIterator<
     let mut workers = shared.workers.iter();
     let worker = workers.find(|w| w.database.load(SeqCst) == database.to_u32());
     let pid = |pid: i32| (pid != 0).then_some(pid);
-    let segment = shared.database(database).map_or(0, |d| d.segment.load(SeqCst));
+    let entry = shared.database(database);
+    let segment = entry.map_or(0, |d| d.segment.load(SeqCst));
     TableIterator::once((
         closed,
         shared.clock.last(),
@@ -51,6 +56,8 @@ fn raw_status() -> TableIterator<
         worker.map(|w| w.streams.load(SeqCst) as i32),
         loaded_first(),
         segment as i32,
+        raised(request::oldest()),
+        entry.map(retention::stuck).unwrap_or_default(),
     ))
 }
 

@@ -14,12 +14,12 @@ use event_source_model::position::Position;
 use pgrx::pg_sys;
 
 use super::sources::Sources;
-use super::transaction as worker_transaction;
 use crate::error::{Error, Kind, Result};
 use crate::log::stamps::Stamps;
-use crate::log::{self, transaction};
+use crate::log::{self, floor, transaction};
 use crate::order::reading::Reading;
 use crate::order::shared::Shared;
+use crate::pg::transaction as worker_transaction;
 use crate::settings;
 
 /// A look ends after this many transactions, so that requests are not kept waiting.
@@ -131,6 +131,13 @@ impl Tailer {
         let (mut bytes, mut bytes_before) = (0, 0);
         let mut closed = reading.closed;
         let mut stamps = Stamps::forward(since.max(self.seen), reading.closed)?;
+        let floor = floor::current()?;
+        if floor > since.max(self.seen) {
+            // The log was let go faster than this could read it: streams learn of the gap.
+            self.leave_out(floor, out);
+            looked.more = true;
+            return Ok(looked);
+        }
         while let Some(stamp) = stamps.next()? {
             looked.transactions += 1;
             self.since_heartbeat += u64::from(stamp.changes > 0);
@@ -188,9 +195,9 @@ impl Tailer {
         Looked::default()
     }
 
-    /// A huge transaction is not sent: the next tail starts behind it, and the server, seeing the
-    /// gap, has its streams read it from the log, each at its own pace. Sent whole it would have to
-    /// be held whole, here and there.
+    /// What is up to `txn_ts` is not sent: the next tail starts behind it, and the server, seeing the
+    /// gap, has its streams read it from the log, each at its own pace. So with a huge transaction,
+    /// which would have to be held whole, here and there; and with what the log no longer holds.
     fn leave_out(&mut self, txn_ts: i64, out: &mut Vec<ToServer>) {
         out.push(ToServer::Tail(Tail { since: txn_ts, closed: txn_ts, changes: Vec::new() }));
         self.told = Instant::now();

@@ -1,0 +1,94 @@
+//! Where the log begins.
+//!
+//! What was let go is said by a floor: a stamp without a transaction, the first row of a segment
+//! that was emptied, at the highest position that was in it. The highest floor is where the log
+//! begins, and no reader below it is ever silently moved on.
+//!
+//! **Invariant.** A reader holds its locks on the segments first and looks at the floor after. A
+//! segment is emptied only under a lock that waits for nobody, and the shared floor is raised
+//! before that lock is let go: so whoever finds the floor below its position reads everything.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::sync::atomic::Ordering::SeqCst;
+
+use event_source_model::position::{Cursor, Position};
+use pgrx::pg_sys::XactEvent;
+use pgrx::prelude::*;
+
+use super::{SEGMENTS, stamps};
+use crate::error::{Error, Kind, Result};
+use crate::order::{history, shared};
+
+thread_local! {
+    /// What this transaction raises the floor to, if it commits.
+    static RISING: Cell<i64> = const { Cell::new(0) };
+}
+
+/// Called once, in the postmaster.
+pub fn init() {
+    // SAFETY: the function lives as long as the library, which is never unloaded.
+    unsafe { pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut()) }
+}
+
+/// Everything at or below it was let go; 0 when nothing was.
+pub fn current() -> Result<i64> {
+    // SAFETY: process and shared state.
+    let (recovering, database) = unsafe { (pg_sys::RecoveryInProgress(), pg_sys::MyDatabaseId) };
+    let known = if recovering { None } else { shared::get()?.database(database) };
+    if let Some(entry) = known.filter(|entry| entry.primed.load(SeqCst)) {
+        return Ok(entry.floor.load(SeqCst));
+    }
+    let mut highest = 0;
+    for segment in 0..SEGMENTS {
+        highest = highest.max(stamps::floor_of(segment)?.unwrap_or(0));
+    }
+    Ok(highest)
+}
+
+/// Whether a reader at this position can be given everything behind it. To be asked while the
+/// reader holds the segments that it reads.
+///
+/// # Errors
+/// [`Kind::PositionGone`], with the oldest position that is left.
+pub fn check(position: &Position) -> Result<()> {
+    let floor = current()?;
+    // Inside a transaction the rest of that transaction is wanted too.
+    let inside = position.txn_ts == floor && position.ordinal != Position::END;
+    if floor == 0 || (position.txn_ts >= floor && !inside) { Ok(()) } else { Err(gone(floor)) }
+}
+
+/// The answer to a reader whose position is no longer in the log, which begins behind `oldest`.
+pub fn gone(oldest: i64) -> Error {
+    let position = Position::after(oldest);
+    let cursor = Cursor { history: history::history_id(), position }.encode();
+    let mut error = Error::new(Kind::PositionGone, "the position is too far in the past")
+        .detail(format!("The oldest position left is {cursor}."))
+        .hint("read the table anew and start from a new event source");
+    error.cursor = Some(cursor);
+    error
+}
+
+/// The shared floor rises to `txn_ts` when this transaction commits, and not otherwise.
+pub(super) fn raise_at_commit(txn_ts: i64) {
+    RISING.set(txn_ts);
+}
+
+/// Runs before the locks of the transaction are let go; must not fail.
+#[pg_guard]
+unsafe extern "C-unwind" fn on_transaction(event: XactEvent::Type, _arg: *mut c_void) {
+    let committed = match event {
+        XactEvent::XACT_EVENT_COMMIT => true,
+        XactEvent::XACT_EVENT_ABORT => false,
+        _ => return,
+    };
+    let rising = RISING.replace(0);
+    if !committed || rising == 0 {
+        return;
+    }
+    let Ok(shared) = shared::get() else { return };
+    // SAFETY: set when the backend connected.
+    if let Some(entry) = shared.database(unsafe { pg_sys::MyDatabaseId }) {
+        entry.floor.fetch_max(rising, SeqCst);
+    }
+}
