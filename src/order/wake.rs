@@ -35,9 +35,12 @@ pub fn wake(shared: &Shared, committed: bool) {
     }
 }
 
-/// Sets the latch of a process by its number. A latch set too often, or that of a successor, costs
-/// a wake-up for nothing and no more.
+/// Sets the latch of a process by its number; below 0 there is none yet. A latch set too often, or
+/// that of a successor, costs a wake-up for nothing and no more.
 pub fn set_latch(proc_number: i32) {
+    if proc_number < 0 {
+        return;
+    }
     // SAFETY: the number is one that a process published of itself, so it is inside the array; the
     // array and the latches in it live as long as shared memory.
     unsafe {
