@@ -57,6 +57,7 @@ fn told(event: &Event) -> String {
         Kind::Add => "add",
         Kind::Update => "update",
         Kind::Remove => "remove",
+        Kind::HistoryRewrite => "history_rewrite",
         Kind::Status => "status",
         Kind::Error => "error",
     };

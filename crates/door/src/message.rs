@@ -93,6 +93,9 @@ pub enum ToServer {
     },
     /// What was committed since the last tail.
     Tail(Tail),
+    /// Something in the log of before was erased: what is held of it in memory must go. Comes before
+    /// the tail that says so.
+    Forget,
     /// The source ended for good: rights lost, released, dropped, changed. Sent once; streams of
     /// it get this refusal as their protocol's terminal error.
     Ended {

@@ -44,6 +44,9 @@ pub struct Change {
     pub fired: u64,
     pub before: Option<Side>,
     pub after: Option<Side>,
+    /// No command: the row's past was erased from the log. `after` is the row as it was then, or
+    /// only its key when it was gone.
+    pub rewrite: bool,
 }
 
 /// Why a stored payload could not be read.
@@ -64,6 +67,7 @@ struct StoredChange {
     fired: u64,
     after: Option<StoredSide>,
     before: Option<StoredBefore>,
+    rewrite: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -117,6 +121,7 @@ fn store(shapes: &mut Vec<Arc<Shape>>, change: &Change) -> StoredChange {
         fired: change.fired,
         after,
         before,
+        rewrite: change.rewrite,
     }
 }
 
@@ -152,6 +157,7 @@ fn restore(shapes: &[Arc<Shape>], stored: StoredChange) -> Result<Change, Damage
         fired: stored.fired,
         before,
         after,
+        rewrite: stored.rewrite,
     })
 }
 

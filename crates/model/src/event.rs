@@ -11,6 +11,8 @@ pub enum EventType {
     Add,
     Update,
     Remove,
+    /// The row's past was erased from the log: what a reader kept of it should go as well.
+    HistoryRewrite,
 }
 
 impl EventType {
@@ -20,6 +22,7 @@ impl EventType {
             Self::Add => "add",
             Self::Update => "update",
             Self::Remove => "remove",
+            Self::HistoryRewrite => "history_rewrite",
         }
     }
 
@@ -48,11 +51,12 @@ pub struct Event {
 impl Event {
     /// The image in `data`: the new one, and on remove the last one.
     ///
-    /// `None` only for an event that no change can make.
+    /// `None` for a rewritten history, which says nothing but the key.
     pub fn image(&self) -> Option<&Image> {
         match self.kind {
             EventType::Remove => self.before.as_ref().or(self.after.as_ref()),
             EventType::Add | EventType::Update => self.after.as_ref(),
+            EventType::HistoryRewrite => None,
         }
     }
 }

@@ -13,6 +13,7 @@
 //! - [`net`]: what a transaction did to each row, the only thing readers ever see
 //! - [`position`]: where a reader is, and the cursor that says so to clients
 //! - [`source`]: what a token defines
+//! - [`redaction`]: what is to be erased from the log
 //! - [`ring`]: where the log is written next, and which part of it is let go
 //! - [`token`]: the signed text form of a source
 //! - [`event`]: a net change seen through a source, and why a reader was refused
@@ -23,6 +24,7 @@ pub mod event;
 pub mod image;
 pub mod net;
 pub mod position;
+pub mod redaction;
 pub mod ring;
 pub mod source;
 pub mod time;

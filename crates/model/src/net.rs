@@ -20,6 +20,9 @@ pub struct NetChange {
     pub key: Option<Key>,
     pub before: Option<Image>,
     pub after: Option<Image>,
+    /// Nothing happened to the row: its past was erased from the log. `after` is the row as it was
+    /// then, or only its key.
+    pub rewrite: bool,
 }
 
 /// The order in which the changes of a transaction are folded.
@@ -51,6 +54,8 @@ pub fn net_in(sequence: Sequence, changes: Vec<Change>) -> Vec<NetChange> {
     for (at, change) in changes.into_iter().enumerate() {
         let key = change.key();
         let index = match &key {
+            // An event of its own, beside what the transaction did to the row.
+            _ if change.rewrite => new_row(&mut rows, &change),
             Some(key) => {
                 let id = (change.collection, key.sort_bytes());
                 *by_key.entry(id).or_insert_with(|| new_row(&mut rows, &change))
@@ -62,6 +67,7 @@ pub fn net_in(sequence: Sequence, changes: Vec<Change>) -> Vec<NetChange> {
             },
         };
         if key.is_none()
+            && !change.rewrite
             && let Some(after) = &change.after
         {
             by_version.insert(after.version, index);
@@ -110,10 +116,17 @@ struct Row {
     /// Versions that the transaction made and has not yet ended; at most one at its end.
     alive: Vec<Side>,
     last: usize,
+    rewrite: bool,
 }
 
 fn new_row(rows: &mut Vec<Row>, change: &Change) -> usize {
-    rows.push(Row { collection: change.collection, before: None, alive: Vec::new(), last: 0 });
+    rows.push(Row {
+        collection: change.collection,
+        before: None,
+        alive: Vec::new(),
+        last: 0,
+        rewrite: change.rewrite,
+    });
     rows.len() - 1
 }
 
@@ -147,6 +160,12 @@ impl Row {
     fn finish(mut self) -> Option<NetChange> {
         let after = self.alive.pop().map(|s| s.image);
         let key = after.as_ref().or(self.before.as_ref())?.key();
-        Some(NetChange { collection: self.collection, key, before: self.before, after })
+        Some(NetChange {
+            collection: self.collection,
+            key,
+            before: self.before,
+            after,
+            rewrite: self.rewrite,
+        })
     }
 }

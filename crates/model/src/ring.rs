@@ -86,7 +86,8 @@ impl Policy {
 }
 
 impl Segment {
-    fn is_empty(&self) -> bool {
+    /// Nothing is in it; new transactions may be sent here.
+    pub fn is_empty(&self) -> bool {
         self.span.is_none() && self.bytes < EMPTY_BYTES
     }
 

@@ -38,7 +38,7 @@ fn change() -> impl Strategy<Value = Change> {
             }
             let before = (kind != 0).then_some(before);
             let after = (kind != 1).then_some(after);
-            Change { collection, command, fired, before, after }
+            Change { collection, command, fired, before, after, rewrite: false }
         },
     )
 }

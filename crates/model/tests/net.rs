@@ -126,6 +126,7 @@ impl Table {
                 fired: 0,
                 before,
                 after,
+                rewrite: false,
             });
         }
     }
@@ -274,8 +275,14 @@ fn a_row_that_came_with_a_partition_and_was_updated_is_one_add() {
         image: Image { shape: Arc::clone(&shape), values: vec![Value::BigInt(7)] },
         version: RowVersion { table: 1, block, offset: 1, made_by },
     };
-    let change =
-        |command, before, after| Change { collection: 1, command, fired: 0, before, after };
+    let change = |command, before, after| Change {
+        collection: 1,
+        command,
+        fired: 0,
+        before,
+        after,
+        rewrite: false,
+    };
     let attached = change(1, None, Some(side(0, None)));
     let updated = change(2, Some(side(0, None)), Some(side(1, Some(2))));
     let got = net(vec![attached.clone(), updated]);

@@ -21,11 +21,15 @@ pub struct Options {
     pub numbers: Numbers,
 }
 
-/// Appends an event.
+/// Appends an event. A rewritten history has a key and nothing else.
 pub fn event(out: &mut String, view: &View, shown: Shown<'_>, options: Options) {
     head(out, shown.kind.name(), view, shown.position);
     out.push_str(",\"key\":");
     values::key(out, shown.key, options.numbers);
+    if shown.kind == EventType::HistoryRewrite {
+        out.push('}');
+        return;
+    }
     out.push_str(",\"data\":");
     values::data(out, view, shown.image(), options.numbers);
     if options.prev {

@@ -21,6 +21,7 @@ impl<'a> Shown<'a> {
         match self.kind {
             EventType::Remove => self.before.or(self.after),
             EventType::Add | EventType::Update => self.after,
+            EventType::HistoryRewrite => None,
         }
     }
 
@@ -28,7 +29,7 @@ impl<'a> Shown<'a> {
     /// reader's to see: the token may not reach it.
     pub fn previous(&self) -> Option<&'a Image> {
         match self.kind {
-            EventType::Add => None,
+            EventType::Add | EventType::HistoryRewrite => None,
             EventType::Update | EventType::Remove => self.before,
         }
     }

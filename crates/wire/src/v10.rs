@@ -1,9 +1,9 @@
 //! Fauna's v10 wire: events, statuses, errors and pages with tagged values.
 //!
 //! A renderer appends one JSON text without a line end. Official drivers refuse unknown fields, so
-//! an event has exactly those that Fauna's had.
+//! an event has exactly those that Fauna's had. A rewritten history is no event of this wire.
 
-use event_source_model::event::{Page, Refusal, View};
+use event_source_model::event::{EventType, Page, Refusal, View};
 use event_source_model::position::Position;
 
 use crate::json::{self, plain};
@@ -23,6 +23,11 @@ pub fn event(out: &mut String, view: &View, shown: Shown<'_>) {
     place(out, view, shown.position);
     stats(out, 1, bytes);
     out.push('}');
+}
+
+/// Whether this wire has a word for the event.
+pub fn is_shown(shown: Shown<'_>) -> bool {
+    shown.kind != EventType::HistoryRewrite
 }
 
 /// Appends a status: where the reader is when nothing happens.
@@ -45,20 +50,22 @@ pub fn error(out: &mut String, refusal: &Refusal) {
 pub fn page(page: &Page) -> String {
     let mut out = String::with_capacity(384 * (page.events.len() + 1));
     out.push_str("{\"events\":[");
-    for (at, one) in page.events.iter().enumerate() {
-        if at > 0 {
+    let mut shown = 0;
+    for one in page.events.iter().map(Shown::from).filter(|one| is_shown(*one)) {
+        if shown > 0 {
             out.push(',');
         }
-        event(&mut out, &page.view, Shown::from(one));
+        event(&mut out, &page.view, one);
+        shown += 1;
     }
     if let Some(refusal) = &page.error {
-        if !page.events.is_empty() {
+        if shown > 0 {
             out.push(',');
         }
         error(&mut out, refusal);
     }
     let bytes = out.len();
-    end_page(&mut out, &page.view.cursor(&page.position), page.has_next, page.events.len(), bytes);
+    end_page(&mut out, &page.view.cursor(&page.position), page.has_next, shown, bytes);
     out
 }
 

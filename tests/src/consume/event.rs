@@ -5,11 +5,12 @@ use serde_json::Value;
 
 /// The type of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     Add,
     Update,
     Remove,
+    HistoryRewrite,
     Status,
     Error,
 }

@@ -54,7 +54,9 @@ pub fn commit_to_client(cluster: &Cluster, commits: u32, open_writer: bool) -> S
                         let key = event.key.and_then(|key| key.as_u64()).expect("a number");
                         seen.insert(key, now);
                     }
-                    Kind::Update | Kind::Remove | Kind::Error => panic!("{event:?}"),
+                    Kind::Update | Kind::Remove | Kind::HistoryRewrite | Kind::Error => {
+                        panic!("{event:?}")
+                    }
                 }
             }
             seen

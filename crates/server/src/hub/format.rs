@@ -66,7 +66,7 @@ impl Format {
         let mut chunks = Vec::new();
         let mut open = String::new();
         let mut count = 0;
-        for shown in events {
+        for shown in events.filter(|shown| self != Self::V10 || v10::is_shown(*shown)) {
             let before = open.len();
             self.event(&mut open, view, shown);
             if before > 0 && open.len() > CHUNK {

@@ -108,6 +108,7 @@ impl State {
     ) -> Answer {
         match message {
             ToServer::Tail(tail) => self.tail(tail, memory_limit),
+            ToServer::Forget => self.memory.forget(),
             ToServer::Batch { request, batch } => {
                 if let Some(stream) = self.reads.remove(&request) {
                     self.batch(stream, batch);
