@@ -78,7 +78,7 @@ mod tests {
 
     fn change(before: Option<Image>, after: Option<Image>) -> NetChange {
         let key = after.as_ref().or(before.as_ref()).unwrap().key();
-        NetChange { collection: ID, key, before, after }
+        NetChange { collection: ID, key, before, after, rewrite: false }
     }
 
     fn see(

@@ -71,6 +71,14 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'event_source_rotate_key_wrapper';
 revoke all on function event_source.rotate_key() from public;
 
+-- Erases what the log shows of a row, or some columns of it, and tells subscribers; how many rows of
+-- the log it rewrote. Call it after the table itself was changed: a later change logs what it replaces.
+create function event_source.redact(relation regclass, key text, fields text[] default null)
+returns bigint language c volatile parallel unsafe
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'redact_wrapper';
+revoke all on function event_source.redact(regclass, text, text[]) from public;
+
 create function event_source.describe(token text)
 returns json language c stable strict parallel restricted
 set search_path = pg_catalog, pg_temp

@@ -109,3 +109,11 @@ begin
     end loop;
 end
 $$;
+
+-- API: private. Segments from which a redaction erased something, until they have new files.
+create table event_source.erasure (
+    segment smallint not null check (segment between 0 and 7),
+    -- the redaction; once nobody can see what it deleted, the keeper rewrites the segment
+    xid     xid8 not null default pg_catalog.pg_current_xact_id()
+);
+revoke all on event_source.erasure from public;

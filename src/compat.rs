@@ -194,6 +194,20 @@ pub unsafe fn set_new_files(relation: pg_sys::Relation) {
     }
 }
 
+/// The oldest transaction whose deleted rows somebody may still see in a table.
+///
+/// # Safety
+/// The relation is open.
+pub unsafe fn oldest_needed(relation: pg_sys::Relation) -> pg_sys::TransactionId {
+    // SAFETY: the caller's.
+    unsafe {
+        #[cfg(feature = "pg13")]
+        return pg_sys::GetOldestXmin(relation, pg_sys::PROCARRAY_FLAGS_VACUUM as i32);
+        #[cfg(not(feature = "pg13"))]
+        return pg_sys::GetOldestNonRemovableTransactionId(relation);
+    }
+}
+
 /// Builds all indexes of a table anew, and of what is stored beside it.
 ///
 /// # Safety

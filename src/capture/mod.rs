@@ -15,12 +15,14 @@
 //! - [`truncate`]: the TRUNCATE trigger
 //! - [`tree`]: which tables can be captured
 //! - [`register`]: `event_source.capture` and `event_source.release`
+//! - [`redact`]: `event_source.redact`
 //! - [`ddl`]: the event trigger that keeps partitions captured
 
 mod catalog;
 mod ddl;
 mod encode;
 mod nested;
+mod redact;
 mod register;
 mod scan;
 mod table;

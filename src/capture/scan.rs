@@ -5,6 +5,7 @@
 //! Memory is bounded by one row, whatever the table's size.
 
 use event_source_model::change::{Change, Side};
+use event_source_model::image::Image;
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
 
@@ -59,11 +60,43 @@ pub(super) fn push_all(
             Fate::Come => (None, side),
             Fate::Go => (side, None),
         };
-        crate::log::buffer::push(Change { collection, command, fired: 0, before, after })?;
+        crate::log::buffer::push(Change {
+            collection,
+            command,
+            fired: 0,
+            before,
+            after,
+            rewrite: false,
+        })?;
     }
     drop(rows);
     drop(snapshot);
     Ok(())
+}
+
+/// What a row is now, `None` when its version is not there any more.
+pub(super) fn image_at(
+    relation: &pg_sys::RelationData,
+    table: &Table,
+    mut tid: pg_sys::ItemPointerData,
+) -> Option<Image> {
+    let _snapshot = ActiveSnapshot::latest();
+    let raw = std::ptr::from_ref(relation).cast_mut();
+    // SAFETY: the relation is open and locked, a snapshot is active; the tuple is the slot's, which
+    // lives until the image is made.
+    unsafe {
+        let slot = pg_sys::table_slot_create(raw, std::ptr::null_mut());
+        let snapshot = pg_sys::GetActiveSnapshot();
+        let found = pg_sys::table_tuple_fetch_row_version(raw, &mut tid, snapshot, slot);
+        let image = found.then(|| {
+            let mut is_copy = false;
+            let tuple = pg_sys::ExecFetchSlotHeapTuple(slot, false, &mut is_copy);
+            let _settings = table.settings();
+            table.image(tuple, relation.rd_att)
+        });
+        pg_sys::ExecDropSingleTupleTableSlot(slot);
+        image
+    }
 }
 
 /// A scan under the active snapshot.

@@ -108,7 +108,14 @@ fn capture(call: &Call<'_>) -> Result<()> {
         }
     };
     drop(settings);
-    crate::log::buffer::push(Change { collection, command, fired: 0, before, after })
+    crate::log::buffer::push(Change {
+        collection,
+        command,
+        fired: 0,
+        before,
+        after,
+        rewrite: false,
+    })
 }
 
 /// The bits that tell row from statement triggers and when they fire.

@@ -79,6 +79,7 @@ fn next_transaction(after: &mut i64) -> Result<Option<Vec<Row>>> {
 
 fn row(stamp: &Stamp, ordinal: i64, change: &Change) -> Row {
     let op = match (&change.before, &change.after) {
+        _ if change.rewrite => "rewrite",
         (None, _) => "insert",
         (_, None) => "delete",
         _ => "update",

@@ -76,6 +76,20 @@ pub fn take_back(mut written: Written) {
     }
 }
 
+/// Writes a row of the log again with other columns, for a redaction: nothing else changes the log.
+pub fn replace(
+    table: pg_sys::Oid,
+    mut tid: pg_sys::ItemPointerData,
+    columns: &mut [Option<pg_sys::Datum>],
+) -> Result<()> {
+    let table = Table::open(table)?;
+    // Before the old row goes: a column that is stored beside it is fetched from there.
+    table.insert(columns);
+    // SAFETY: the row is one that the caller's snapshot sees, and redactions take turns.
+    unsafe { pg_sys::simple_heap_delete(table.heap.as_ptr(), &mut tid) };
+    Ok(())
+}
+
 /// Writes changes as rows of their own.
 pub fn changes(segment: usize, changes: Vec<Change>) -> Result<()> {
     let table = Table::open(segment::change_table(segment)?)?;
@@ -95,6 +109,10 @@ pub fn changes(segment: usize, changes: Vec<Change>) -> Result<()> {
 /// Rows without a key stand in the order of the commands.
 fn place(change: &Change) -> Vec<u8> {
     let mut place = change.collection.to_be_bytes().to_vec();
+    if change.rewrite {
+        // Beside what the transaction did to the row, so that a reader can stop between the two.
+        place = u64::MAX.to_be_bytes().to_vec();
+    }
     match change.key() {
         Some(key) => {
             let key = key.sort_bytes();

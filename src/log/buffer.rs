@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use event_source_model::change::{self, Change};
 use event_source_model::image::Image;
+use event_source_model::redaction::Redaction;
 use event_source_model::value::Value;
 use pgrx::pg_sys;
 
@@ -117,6 +118,26 @@ pub fn heartbeat() -> Result<()> {
 /// Whether this transaction would be stamped if it committed now.
 pub fn has_captured() -> bool {
     BUFFER.with_borrow(|buffer| buffer.heartbeat || buffer.levels.iter().any(|l| l.changes > 0))
+}
+
+/// Erases from what waits here; gives the row, with its key alone, if anything was of it.
+pub fn erase(redaction: &Redaction) -> Option<Image> {
+    BUFFER.with_borrow_mut(|buffer| {
+        let mut row = None;
+        for level in &mut buffer.levels {
+            if redaction.apply(&mut level.waiting) {
+                row = row.or_else(|| redaction.key_of_row(&level.waiting));
+            }
+        }
+        row
+    })
+}
+
+/// The segment to which this transaction has written change rows.
+pub fn written_to() -> Option<usize> {
+    BUFFER.with_borrow(|buffer| {
+        buffer.segment.filter(|_| buffer.levels.iter().any(|level| level.spilled))
+    })
 }
 
 /// PRE_COMMIT: stamps the transaction if it captured something.

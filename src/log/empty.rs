@@ -40,13 +40,13 @@ pub fn empty(segment: usize) -> Result<bool> {
 }
 
 /// A table and what is stored beside it, locked against everybody until the transaction ends.
-struct Whole {
+pub(super) struct Whole {
     heap: Relation,
     toast: Option<Relation>,
 }
 
 impl Whole {
-    fn lock(table: pg_sys::Oid) -> Option<Self> {
+    pub(super) fn lock(table: pg_sys::Oid) -> Option<Self> {
         let heap = lock(table)?;
         // SAFETY: the relation is open.
         let beside = unsafe { (*heap.rd_rel).reltoastrelid };

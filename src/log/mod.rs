@@ -13,13 +13,17 @@
 //! - [`floor`]: where the log begins
 //! - [`retention`]: which segment is written, and which is let go
 //! - [`empty`]: one segment let go
+//! - [`erase`]: a row's past erased
+//! - [`rewrite`]: new files for segments from which something was erased
 //! - [`transaction`]: the net changes of one stamped transaction
 
 pub mod append;
 pub mod buffer;
 pub mod empty;
+pub mod erase;
 pub mod floor;
 pub mod retention;
+pub mod rewrite;
 pub mod scan;
 pub mod segment;
 pub mod stamps;

@@ -6,12 +6,15 @@
 //! done, by the keeper, a process that is started when there is something to look at. Writers only
 //! count what they write ([`wrote`]).
 
+use std::cell::Cell;
+use std::ffi::c_void;
 use std::sync::atomic::Ordering::SeqCst;
 
 use event_source_model::ring::{Segment, Step};
+use pgrx::pg_sys::XactEvent;
 use pgrx::prelude::*;
 
-use super::{SEGMENTS, empty, segment, stamps};
+use super::{SEGMENTS, empty, rewrite, segment, stamps};
 use crate::error::Result;
 use crate::order::shared::{self, Database};
 use crate::order::{now, prime, wake};
@@ -22,6 +25,13 @@ use crate::settings;
 const PART: u64 = 4;
 /// Steps of one visit: more than a whole ring needs. Whatever is left is for the next visit.
 const MOST_STEPS: usize = 4 * SEGMENTS;
+
+/// More than any part of a segment.
+const MUCH: u64 = u64::MAX / 2;
+
+thread_local! {
+    static CALL: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Whether so much was written that the keeper should look.
 pub fn is_due(written: u64) -> bool {
@@ -38,6 +48,36 @@ pub(super) fn wrote(bytes: u64) -> Result<()> {
         wake::set_latch(shared.launcher_proc.load(SeqCst));
     }
     Ok(())
+}
+
+/// Has the keeper called when this transaction commits: it erased something.
+pub fn call_at_commit() {
+    CALL.set(true);
+}
+
+/// Called once, in the postmaster.
+pub fn init() {
+    // SAFETY: the function lives as long as the library, which is never unloaded.
+    unsafe { pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut()) }
+}
+
+/// Must not fail.
+#[pg_guard]
+unsafe extern "C-unwind" fn on_transaction(event: XactEvent::Type, _arg: *mut c_void) {
+    let committed = match event {
+        XactEvent::XACT_EVENT_COMMIT => true,
+        XactEvent::XACT_EVENT_ABORT => false,
+        _ => return,
+    };
+    if !CALL.replace(false) || !committed {
+        return;
+    }
+    let Ok(shared) = shared::get() else { return };
+    // SAFETY: set when the backend connected.
+    if let Some(entry) = shared.database(unsafe { pg_sys::MyDatabaseId }) {
+        entry.written.fetch_max(MUCH, SeqCst);
+        wake::set_latch(shared.launcher_proc.load(SeqCst));
+    }
 }
 
 /// Looks after the log of this database until there is nothing left to do.
@@ -57,18 +97,25 @@ pub fn keep() -> Result<()> {
     let Some(entry) = shared::get()?.database(unsafe { pg_sys::MyDatabaseId }) else {
         return Ok(());
     };
-    let mut stuck = 0;
+    let (mut stuck, mut unfinished) = (0, true);
     for _ in 0..MOST_STEPS {
         entry.written.store(0, SeqCst);
         let current = entry.segment.load(SeqCst) as usize;
         let segments = transaction::run(|| measure(stuck))?;
         match settings::log_policy().next_step(&segments, current, now()) {
-            Step::Rest => break,
-            Step::WriteTo(segment) => {
-                entry.segment.store(segment as u32, SeqCst);
-                // The newest stamp says, after a restart, which segment is written.
-                transaction::run(super::heartbeat)?;
-            }
+            Step::Rest => match transaction::run(|| erased(&segments, current, stuck))? {
+                Erased::Of(segment) => {
+                    if !transaction::run(|| rewrite::rewrite(segment))? {
+                        stuck |= 1 << segment;
+                    }
+                }
+                Erased::OfTheWritten { free } => write_to(entry, free)?,
+                Erased::Nothing { left } => {
+                    unfinished = left || stuck != 0;
+                    break;
+                }
+            },
+            Step::WriteTo(segment) => write_to(entry, segment)?,
             Step::Empty { segment, early } => {
                 if transaction::run(|| empty::empty(segment))? {
                     report(segment, early);
@@ -79,8 +126,41 @@ pub fn keep() -> Result<()> {
         }
     }
     entry.stuck.store(stuck, SeqCst);
+    entry.unfinished.store(unfinished, SeqCst);
     entry.visits.fetch_add(1, SeqCst);
     Ok(())
+}
+
+fn write_to(entry: &Database, segment: usize) -> Result<()> {
+    entry.segment.store(segment as u32, SeqCst);
+    // The newest stamp says, after a restart, which segment is written.
+    transaction::run(super::heartbeat)
+}
+
+/// Whether a segment from which something was erased can get new files.
+enum Erased {
+    Of(usize),
+    /// Writers have to go elsewhere first.
+    OfTheWritten {
+        free: usize,
+    },
+    Nothing {
+        /// Not yet.
+        left: bool,
+    },
+}
+
+fn erased(segments: &[Segment], current: usize, stuck: u32) -> Result<Erased> {
+    let rewrite::Erasures { due, waiting } = rewrite::erasures()?;
+    let mut others = due.iter().filter(|&&at| at != current && stuck & (1 << at) == 0);
+    if let Some(&segment) = others.next() {
+        return Ok(Erased::Of(segment));
+    }
+    let mut free = (0..SEGMENTS).filter(|&at| at != current && segments[at].is_empty());
+    Ok(match free.next() {
+        Some(free) if due.contains(&current) => Erased::OfTheWritten { free },
+        _ => Erased::Nothing { left: !due.is_empty() || !waiting.is_empty() },
+    })
 }
 
 fn report(segment: usize, early: bool) {

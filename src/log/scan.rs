@@ -65,6 +65,13 @@ impl Scan {
         }
     }
 
+    /// The place and all columns of the row that the scan stands on.
+    pub fn row(&self) -> (pg_sys::ItemPointerData, Vec<Option<pg_sys::Datum>>) {
+        // SAFETY: the row type of an open relation; the slot holds a row.
+        let (count, tid) = unsafe { ((*self.heap.tuple_desc()).natts, (*self.slot).tts_tid) };
+        (tid, (0..count as usize).map(|at| self.column(at)).collect())
+    }
+
     /// A `bytea` column, fetched from wherever it is stored.
     pub fn bytes(&self, at: usize) -> Option<Vec<u8>> {
         let datum = self.column(at)?;

@@ -10,12 +10,12 @@ use crate::order::shared;
 
 /// The table of a segment's stamps.
 pub fn stamp_table(segment: usize) -> Result<pg_sys::Oid> {
-    table("stamp", segment)
+    table(&format!("stamp_{segment}"))
 }
 
 /// The table of a segment's change rows.
 pub fn change_table(segment: usize) -> Result<pg_sys::Oid> {
-    table("change", segment)
+    table(&format!("change_{segment}"))
 }
 
 /// Whether the extension and its log are there.
@@ -30,10 +30,10 @@ pub fn current() -> Result<usize> {
     Ok(entry.map_or(0, |e| e.segment.load(SeqCst) as usize))
 }
 
-/// Looked up by name each time (two hits in the system caches), so that a log that was dropped and
+/// A table of ours. Looked up by name each time (two hits in the system caches), so that a log that was dropped and
 /// made anew is found.
-fn table(kind: &str, segment: usize) -> Result<pg_sys::Oid> {
-    let name = CString::new(format!("{kind}_{segment}")).expect("no NUL in it");
+pub(super) fn table(name: &str) -> Result<pg_sys::Oid> {
+    let name = CString::new(name).expect("no NUL in it");
     // SAFETY: both are catalog lookups by a C string.
     let oid = unsafe {
         let schema = pg_sys::get_namespace_oid(c"event_source".as_ptr(), true);

@@ -26,8 +26,10 @@ mod column {
     pub(super) const BY_KEY: usize = 7;
     pub(super) const FLOOR: usize = 8;
     pub(super) const COMMITTED_AT: usize = 9;
-    pub(super) const PAYLOAD: usize = 10;
+    pub const PAYLOAD: usize = 10;
 }
+
+pub use column::PAYLOAD;
 
 /// What a stamp says, without the changes in it.
 #[derive(Clone, Debug)]
@@ -116,7 +118,15 @@ impl Stamps {
     /// The payload of the stamp given out last.
     pub fn payload(&self) -> Option<Vec<u8>> {
         let given = self.given?;
-        self.scans[given].scan.bytes(column::PAYLOAD)
+        self.scans[given].scan.bytes(PAYLOAD)
+    }
+}
+
+impl Stamps {
+    /// The whole row of the stamp given out last: its place and its columns.
+    pub fn row(&self) -> (pg_sys::ItemPointerData, Vec<Option<pg_sys::Datum>>) {
+        let given = self.given.expect("asked for behind a stamp that was given out");
+        self.scans[given].scan.row()
     }
 }
 

@@ -21,7 +21,7 @@ const XID8_EQUAL: u32 = 5084;
 const BYTEA_GREATER_EQUAL: u32 = 1952;
 /// The columns of a change table, from 0.
 const PLACE: usize = 1;
-const PAYLOAD: usize = 2;
+pub const PAYLOAD: usize = 2;
 
 /// Calls `visit` with each net change of the stamp that `stamps` gave out last and that is behind
 /// `from`, in order, until it breaks.
@@ -61,10 +61,10 @@ pub fn raw(stamps: &Stamps, stamp: &Stamp) -> Result<Vec<Change>> {
 }
 
 fn rows(stamp: &Stamp) -> Result<Vec<Change>> {
-    let mut scan = open(stamp, None)?;
+    let mut scan = open(stamp.segment, stamp.xid, None)?;
     let mut changes = Vec::new();
     while scan.next(ScanDirection::ForwardScanDirection) {
-        changes.extend(decode(&scan.bytes(PAYLOAD).ok_or_else(damaged)?)?);
+        changes.extend(decode_row(&scan)?);
     }
     Ok(changes)
 }
@@ -76,7 +76,7 @@ fn by_key(
     visit: &mut dyn FnMut(Position, NetChange) -> Result<ControlFlow<()>>,
 ) -> Result<ControlFlow<()>> {
     let start = inside.and_then(|from| from.within.as_deref());
-    let mut scan = open(stamp, start)?;
+    let mut scan = open(stamp.segment, stamp.xid, start)?;
     let mut ordinal = inside.map_or(0, |from| from.ordinal.saturating_add(1));
     let mut group: Option<(Vec<u8>, Vec<Change>)> = None;
     loop {
@@ -97,7 +97,7 @@ fn by_key(
             // The row after which the reader stopped.
             continue;
         }
-        let changes = decode(&scan.bytes(PAYLOAD).ok_or_else(damaged)?)?;
+        let changes = decode_row(&scan)?;
         match &mut group {
             Some((_, group)) => group.extend(changes),
             None => group = Some((place, changes)),
@@ -105,9 +105,10 @@ fn by_key(
     }
 }
 
-fn open(stamp: &Stamp, from_place: Option<&[u8]>) -> Result<Scan> {
+/// The change rows of a transaction. Needs an active snapshot.
+pub fn open(segment: usize, xid: u64, from_place: Option<&[u8]>) -> Result<Scan> {
     use pgrx::datum::IntoDatum;
-    let xid = pg_sys::Datum::from(stamp.xid as i64);
+    let xid = pg_sys::Datum::from(xid as i64);
     let mut conditions: Vec<Condition> = vec![(1, pg_sys::BTEqualStrategyNumber, XID8_EQUAL, xid)];
     if let Some(place) = from_place {
         let place = place.into_datum().expect("bytes are never null");
@@ -115,12 +116,18 @@ fn open(stamp: &Stamp, from_place: Option<&[u8]>) -> Result<Scan> {
     }
     // SAFETY: the caller has pushed one.
     let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
-    Scan::open(segment::change_table(stamp.segment)?, &conditions, snapshot)
+    Scan::open(segment::change_table(segment)?, &conditions, snapshot)
 }
 
-fn decode(payload: &[u8]) -> Result<Vec<Change>> {
+/// The changes of a payload.
+pub fn decode(payload: &[u8]) -> Result<Vec<Change>> {
     change::decode(payload)
         .map_err(|error: DamagedPayload| Error::new(Kind::Corrupted, error.to_string()))
+}
+
+/// The changes of the change row that the scan stands on.
+pub fn decode_row(scan: &Scan) -> Result<Vec<Change>> {
+    decode(&scan.bytes(PAYLOAD).ok_or_else(damaged)?)
 }
 
 fn damaged() -> Error {

@@ -28,9 +28,14 @@ impl Rule {
 
     /// The event that the change is for this source, if any.
     pub(super) fn event(&self, membership: Membership, change: &NetChange) -> Option<EventType> {
+        if change.rewrite {
+            // Whatever types or columns a source asked for: it may hold what was erased.
+            return membership.after.then_some(EventType::HistoryRewrite);
+        }
         let kind = EventType::of(membership.before, membership.after)?;
         let wanted = match kind {
             EventType::Add => self.types.add,
+            EventType::HistoryRewrite => true,
             EventType::Remove => self.types.remove,
             EventType::Update => {
                 self.types.update && membership.changed && self.watched_changed(change)

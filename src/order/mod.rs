@@ -30,6 +30,7 @@ pub fn init() {
     shared::init();
     transaction::init();
     crate::log::floor::init();
+    crate::log::retention::init();
 }
 
 /// An error unless the library was loaded by the postmaster, without which there is no clock.

@@ -55,8 +55,10 @@ pub struct Database {
     pub written: AtomicU64,
     /// How often a keeper did all that was to do.
     pub visits: AtomicU64,
-    /// Segments, as bits, that should be emptied and that somebody holds on to.
+    /// Segments, as bits, that should be emptied or rewritten and that somebody holds on to.
     pub stuck: AtomicU32,
+    /// The keeper left something for its next visit.
+    pub unfinished: AtomicBool,
 }
 
 impl Database {

@@ -75,6 +75,30 @@ pub(super) fn key(table: pg_sys::Oid, given: Argument) -> Result<Vec<String>> {
     texts(&primary, &parts)
 }
 
+/// The texts of a key's columns, from the one text of the key.
+pub(crate) fn key_texts(table: pg_sys::Oid, text: &str) -> Result<Vec<String>> {
+    key(table, Argument::Text(text.to_owned()))
+}
+
+/// The columns of the primary key and their types, as SQL writes them.
+pub(crate) fn key_columns(table: pg_sys::Oid) -> Result<Vec<(String, String)>> {
+    let primary = primary_key(table)?;
+    let columns = primary.columns.iter().zip(&primary.key_types).take(primary.keys);
+    let written = columns.map(|(&column, &of)| {
+        let name = names::column_name(table, column)?;
+        // SAFETY: the type is a column's, so it exists; the text is a C string.
+        let of = unsafe {
+            names::text(pg_sys::format_type_extended(
+                of,
+                -1,
+                pg_sys::FORMAT_TYPE_FORCE_QUALIFY as pg_sys::bits16,
+            ))
+        };
+        Some((pgrx::spi::quote_identifier(name), of?))
+    });
+    Ok(written.collect::<Option<_>>().expect("the columns of an index are there"))
+}
+
 /// The key of a row that is there: its primary key's columns, found by name, since a partition may
 /// number them differently.
 pub(super) fn key_of_row(table: pg_sys::Oid, row: &[(String, Given)]) -> Result<Vec<String>> {

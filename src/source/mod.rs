@@ -26,5 +26,7 @@ mod sql;
 mod tests;
 
 pub(crate) use collection::{relation_of, view};
+pub(crate) use key::{key_columns, key_texts};
+pub(crate) use names::columns;
 pub(crate) use open::{open, open_in_sql};
 pub(crate) use privileges::check;

@@ -94,7 +94,7 @@ pub(super) fn column_name(table: pg_sys::Oid, attnum: i16) -> Option<String> {
 }
 
 /// The numbers of the columns named in `parameter`, ascending and each once.
-pub(super) fn columns(
+pub(crate) fn columns(
     table: pg_sys::Oid,
     parameter: &str,
     names: &[Option<String>],

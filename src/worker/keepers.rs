@@ -61,7 +61,7 @@ impl Keepers {
                 next = next.min(SOON);
                 continue;
             }
-            let wait = visit.wait(retention::is_due(entry.written.load(SeqCst)));
+            let wait = visit.wait(entry);
             if wait.is_zero() {
                 visit.send(database, entry);
                 next = next.min(SOON);
@@ -79,9 +79,10 @@ impl Visit {
     }
 
     /// How long to wait before the next keeper.
-    fn wait(&self, much_was_written: bool) -> Duration {
+    fn wait(&self, entry: &Database) -> Duration {
         let pause = match self.failures {
-            0 if much_was_written => return Duration::ZERO,
+            0 if retention::is_due(entry.written.load(SeqCst)) => return Duration::ZERO,
+            0 if entry.unfinished.load(SeqCst) => OFTEN,
             0 => interval(),
             failures => PAUSE * 2_u32.pow(failures.min(MOST_DOUBLINGS)),
         };

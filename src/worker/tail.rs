@@ -153,6 +153,9 @@ impl Tailer {
                 // Walked to its end: nothing below breaks.
                 let _: ControlFlow<()> =
                     transaction::visit(&stamps, &stamp, &from, &mut |position, change| {
+                        if change.rewrite {
+                            out.push(ToServer::Forget);
+                        }
                         if let Some(change) = matched(sources, position, change, out) {
                             let images = change.before.iter().chain(&change.after);
                             bytes += images.map(|i| log::image_size(i)).sum::<usize>();
