@@ -56,8 +56,11 @@ select
                              where d.datname = pg_catalog.current_database())
         where l.granted and l.pid is not null
     ) as log_held_by,
+    p.open as prepared,
+    p.unstamped as prepared_unstamped,
     s.loaded_first
 from event_source.raw_status() as s
+cross join event_source.raw_prepared() as p
 left join pg_catalog.pg_stat_activity as a on a.pid = s.holder_pid;
 comment on view event_source.status is 'the closed timestamp and who holds it, the log and who keeps it from becoming smaller, the worker';
 

@@ -28,6 +28,7 @@ mod worker;
 ::pgrx::pg_module_magic!();
 
 ::pgrx::extension_sql_file!("../sql/tables.sql", name = "tables", bootstrap);
+::pgrx::extension_sql_file!("../sql/prepared.sql", name = "prepared", requires = ["tables"]);
 ::pgrx::extension_sql_file!("../sql/capture.sql", name = "capture", requires = ["tables"]);
 ::pgrx::extension_sql_file!("../sql/source.sql", name = "source", requires = ["capture"]);
 ::pgrx::extension_sql_file!("../sql/feed.sql", name = "feed", requires = ["source"]);

@@ -201,6 +201,11 @@ pub fn sequence() -> Sequence {
     controls::sequence()
 }
 
+/// Whether committing transactions overlook prepared ones; never outside the test of the tests.
+pub fn prepared_unseen() -> bool {
+    controls::prepared_unseen()
+}
+
 fn text(setting: &GucSetting<Option<CString>>) -> String {
     setting.get().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
 }
@@ -214,9 +219,13 @@ mod controls {
     pub(super) fn sequence() -> Sequence {
         Sequence::Command
     }
+
+    pub(super) fn prepared_unseen() -> bool {
+        false
+    }
 }
 
-/// Two deliberate faults, for the tests that prove that the order test can fail.
+/// Three deliberate faults, for the tests that prove that the tests of order can fail.
 #[cfg(feature = "controls")]
 mod controls {
     use std::ffi::CString;
@@ -229,7 +238,7 @@ mod controls {
     pub(super) fn init() {
         GucRegistry::define_string_guc(
             c"event_source.control",
-            c"A deliberate fault: closed_is_last or fired_order.",
+            c"A deliberate fault: closed_is_last, fired_order or prepared_unseen.",
             c"",
             &CONTROL,
             GucContext::Postmaster,
@@ -240,6 +249,10 @@ mod controls {
 
     pub(super) fn sequence() -> Sequence {
         if is(c"fired_order") { Sequence::Fired } else { Sequence::Command }
+    }
+
+    pub(super) fn prepared_unseen() -> bool {
+        is(c"prepared_unseen")
     }
 
     fn is(fault: &std::ffi::CStr) -> bool {

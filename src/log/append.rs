@@ -23,6 +23,8 @@ const LONGEST_PLACE: usize = 1000;
 /// A stamp row to be written.
 #[derive(Debug)]
 pub struct NewStamp<'a> {
+    /// The transaction that it stamps: the writer's own, or a prepared one.
+    pub xid: i64,
     pub txn_ts: i64,
     pub closed: i64,
     pub history: u64,
@@ -48,9 +50,9 @@ pub fn stamp(new: NewStamp<'_>) -> Result<Written> {
     let collections: Vec<i64> = new.collections.iter().map(|&c| c as i64).collect();
     // SAFETY: reads the system clock.
     let committed_at = unsafe { pg_sys::GetCurrentTimestamp() };
-    let tid = table.insert(&mut [
+    let tid = table.insert(&[
         Some(new.txn_ts.into()),
-        Some(top_xid().into()),
+        Some(new.xid.into()),
         Some(new.closed.into()),
         Some((new.history as i64).into()),
         Some((new.segment as i16).into()),
@@ -96,7 +98,7 @@ pub fn changes(segment: usize, changes: Vec<Change>) -> Result<()> {
     for change in changes.into_iter().flat_map(Change::split_moved_key) {
         let place = place(&change);
         let payload = change::encode(std::slice::from_ref(&change));
-        table.insert(&mut [
+        table.insert(&[
             Some(top_xid().into()),
             place.as_slice().into_datum(),
             payload.as_slice().into_datum(),
@@ -160,38 +162,50 @@ impl Table {
     }
 
     /// One heap row and its index entry. The index is on the leading columns of the table.
-    fn insert(&self, columns: &mut [Option<pg_sys::Datum>]) -> pg_sys::ItemPointerData {
-        let mut nulls: Vec<bool> = columns.iter().map(Option::is_none).collect();
-        let mut values: Vec<pg_sys::Datum> =
-            columns.iter().map(|c| c.unwrap_or(pg_sys::Datum::null())).collect();
-        // SAFETY: the arrays have one entry for each column of the table, of its type; the tuple
-        // is freed after both inserts have copied it.
+    fn insert(&self, columns: &[Option<pg_sys::Datum>]) -> pg_sys::ItemPointerData {
+        let (mut tid, bytes) = insert_row(&self.heap, columns);
+        self.written.set(self.written.get() + bytes);
+        let (mut values, mut nulls) = split(columns);
+        // SAFETY: the arrays have one entry for each column of the table, of its type.
         unsafe {
-            debug_assert_eq!(values.len(), (*self.heap.tuple_desc()).natts as usize);
-            let tuple = pg_sys::heap_form_tuple(
-                self.heap.tuple_desc(),
-                values.as_mut_ptr(),
-                nulls.as_mut_ptr(),
-            );
-            pg_sys::heap_insert(
-                self.heap.as_ptr(),
-                tuple,
-                pg_sys::GetCurrentCommandId(true),
-                pg_sys::HEAP_INSERT_NO_LOGICAL as i32,
-                std::ptr::null_mut(),
-            );
             compat::index_insert(
                 self.index.as_ptr(),
                 values.as_mut_ptr(),
                 nulls.as_mut_ptr(),
-                &raw mut (*tuple).t_self,
+                &mut tid,
                 self.heap.as_ptr(),
                 self.info,
             );
-            self.written.set(self.written.get() + u64::from((*tuple).t_len));
-            let tid = (*tuple).t_self;
-            pg_sys::heap_freetuple(tuple);
-            tid
         }
+        tid
     }
+}
+
+/// One heap row, unseen by logical decoding: where it is and its bytes, before compression.
+pub(super) fn insert_row(
+    heap: &Relation,
+    columns: &[Option<pg_sys::Datum>],
+) -> (pg_sys::ItemPointerData, u64) {
+    let (mut values, mut nulls) = split(columns);
+    // SAFETY: the arrays have one entry for each column of the table, of its type; the tuple is
+    // freed after the insert has copied it.
+    unsafe {
+        debug_assert_eq!(values.len(), (*heap.tuple_desc()).natts as usize);
+        let tuple =
+            pg_sys::heap_form_tuple(heap.tuple_desc(), values.as_mut_ptr(), nulls.as_mut_ptr());
+        pg_sys::heap_insert(
+            heap.as_ptr(),
+            tuple,
+            pg_sys::GetCurrentCommandId(true),
+            pg_sys::HEAP_INSERT_NO_LOGICAL as i32,
+            std::ptr::null_mut(),
+        );
+        let written = ((*tuple).t_self, u64::from((*tuple).t_len));
+        pg_sys::heap_freetuple(tuple);
+        written
+    }
+}
+
+fn split(columns: &[Option<pg_sys::Datum>]) -> (Vec<pg_sys::Datum>, Vec<bool>) {
+    columns.iter().map(|c| (c.unwrap_or(pg_sys::Datum::null()), c.is_none())).unzip()
 }

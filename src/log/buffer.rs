@@ -19,8 +19,10 @@ use event_source_model::value::Value;
 use pgrx::pg_sys;
 
 use super::append::{self, NewStamp, Written};
+use super::prepared::{self, Prepared};
 use super::segment;
 use crate::error::{Error, Kind, Result};
+use crate::order::prepared::{Patience, stamp_committed};
 use crate::order::{self, prime, shared, transaction};
 
 /// A level with more than this is written out.
@@ -41,6 +43,8 @@ struct Buffer {
     /// A stamp is wanted even if nothing was captured.
     heartbeat: bool,
     written: Option<Written>,
+    /// PREPARE has written what there was: nothing may follow.
+    prepared: bool,
 }
 
 #[derive(Debug)]
@@ -74,6 +78,14 @@ pub fn push(mut change: Change) -> Result<()> {
         return Err(Error::new(
             Kind::WrongTransaction,
             "cannot change a captured table in a savepoint while the transaction commits",
+        )
+        .hint("name event_source first in shared_preload_libraries"));
+    }
+    if BUFFER.with_borrow(|buffer| buffer.prepared) {
+        // Whoever stamps this transaction would not know of it.
+        return Err(Error::new(
+            Kind::WrongTransaction,
+            "cannot change a captured table while the transaction is being prepared",
         )
         .hint("name event_source first in shared_preload_libraries"));
     }
@@ -140,9 +152,39 @@ pub fn written_to() -> Option<usize> {
     })
 }
 
-/// PRE_COMMIT: stamps the transaction if it captured something.
+/// PRE_COMMIT of a transaction that captured something: stamps it.
 pub fn before_commit() -> Result<()> {
-    if has_captured() { stamp() } else { Ok(()) }
+    stamp()
+}
+
+/// PRE_PREPARE: writes everything out, and the row from which another transaction will make the
+/// stamp. Says whether there was anything.
+pub fn before_prepare() -> Result<bool> {
+    if !has_captured() {
+        return Ok(false);
+    }
+    let top = BUFFER.with_borrow(|buffer| {
+        let level = buffer.levels.first().filter(|level| level.changes > 0);
+        level.map(|level| level.subtransaction)
+    });
+    if let Some(level) = top {
+        write_out(level)?;
+    }
+    let row = BUFFER.with_borrow_mut(|buffer| {
+        buffer.prepared = true;
+        let segment = buffer.ensure_segment()?;
+        let level = buffer.levels.first();
+        Result::Ok(Prepared {
+            xid: append::top_xid(),
+            prepared_at: shared::get()?.clock.tick(order::now()),
+            segment,
+            collections: level.iter().flat_map(|l| l.collections.iter().copied()).collect(),
+            changes: level.map_or(0, |l| l.changes),
+            by_key: level.is_some_and(Level::is_huge),
+        })
+    })?;
+    prepared::Table::to_change()?.insert(row);
+    Ok(true)
 }
 
 /// A savepoint is about to be released: if it and the level above would be too much together, its
@@ -211,6 +253,10 @@ fn stamp() -> Result<()> {
         write_out(level)?;
     }
     let has_changes = BUFFER.with_borrow(|b| b.levels.iter().any(|l| l.changes > 0));
+    if has_changes && !crate::settings::prepared_unseen() {
+        // What this transaction may depend on comes before it.
+        stamp_committed(Patience::Wait)?;
+    }
     let (txn_ts, closed) = transaction::take_stamp(has_changes)?;
     fold_newest(segment, txn_ts)?;
     // Not borrowed while the row is written: FATAL there aborts the subtransactions without
@@ -225,6 +271,7 @@ fn stamp() -> Result<()> {
         (collections, level.map_or(0, |l| l.changes), level.is_some_and(Level::is_huge), payload)
     });
     let written = append::stamp(NewStamp {
+        xid: append::top_xid(),
         txn_ts,
         closed,
         history: order::history_id(),
@@ -252,7 +299,7 @@ fn write_out(subtransaction: pg_sys::SubTransactionId) -> Result<()> {
 }
 
 /// Before the row exists: whoever can see the row must not skip its segment.
-fn fold_newest(segment: usize, txn_ts: i64) -> Result<()> {
+pub fn fold_newest(segment: usize, txn_ts: i64) -> Result<()> {
     // SAFETY: set when the backend connected.
     if let Some(entry) = shared::get()?.database(unsafe { pg_sys::MyDatabaseId }) {
         entry.newest[segment].fetch_max(txn_ts, SeqCst);

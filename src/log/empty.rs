@@ -11,6 +11,7 @@ use super::append::{self, NewStamp};
 use super::{floor, segment, stamps};
 use crate::compat;
 use crate::error::Result;
+use crate::order::prepared;
 use crate::pg::relation::Relation;
 
 /// Empties a segment; `false` when somebody holds on to it. To be committed by the caller.
@@ -18,12 +19,18 @@ pub fn empty(segment: usize) -> Result<bool> {
     let (stamps, changes) = (segment::stamp_table(segment)?, segment::change_table(segment)?);
     let Some(stamps) = Whole::lock(stamps) else { return Ok(false) };
     let Some(changes) = Whole::lock(changes) else { return Ok(false) };
+    // A prepared transaction that was committed holds no lock any more, and its rows still wait for
+    // their stamp.
+    if prepared::segments_in_use()?[segment] {
+        return Ok(false);
+    }
     // Nobody writes here now, so this is the last position that anybody could have read.
     let last = stamps::last_committed(segment)?;
     stamps.exchange();
     changes.exchange();
     if let Some(last) = last {
         append::stamp(NewStamp {
+            xid: append::top_xid(),
             txn_ts: last.txn_ts,
             closed: last.txn_ts - 1,
             history: last.history,

@@ -15,7 +15,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::ScanDirection;
 
 use super::stamps::{self, Stamp, Stamps};
-use super::{append, buffer, segment, transaction};
+use super::{append, buffer, prepared, segment, transaction};
 use crate::error::Result;
 use crate::pg::snapshot::ActiveSnapshot;
 
@@ -47,6 +47,9 @@ pub fn erase(redaction: &Redaction) -> Result<Erased> {
             Some(payload) => in_stamp(redaction, &stamps, &stamp, &payload, &mut erased)?,
             None => in_rows(redaction, stamp.segment, stamp.xid, &mut erased)?,
         }
+    }
+    for (prepared, _) in prepared::unstamped()? {
+        in_rows(redaction, prepared.segment, prepared.xid as u64, &mut erased)?;
     }
     if let Some(row) = buffer::erase(redaction) {
         erased.rows += 1;

@@ -7,6 +7,7 @@
 //!
 //! - [`buffer`]: what this transaction captured so far, a level for each savepoint
 //! - [`append`]: rows into a segment, below the executor
+//! - [`prepared`]: prepared transactions that have no stamp yet
 //! - [`segment`]: the tables of the ring
 //! - [`scan`]: one index scan
 //! - [`stamps`]: the stamps of all segments, merged into the one order
@@ -22,6 +23,7 @@ pub mod buffer;
 pub mod empty;
 pub mod erase;
 pub mod floor;
+pub mod prepared;
 pub mod retention;
 pub mod rewrite;
 pub mod scan;

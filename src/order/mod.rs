@@ -9,12 +9,16 @@
 //! - [`prime`]: the clock is above everything in a database's log before anybody uses it
 //! - [`transaction`]: the transaction callbacks that stamp, leave and wake
 //! - [`reading`]: a closed timestamp and, after it, a snapshot
+//! - [`prepared`]: two-phase commit
+//! - [`resolving`]: noticing COMMIT PREPARED
 //! - [`start`]: where a token starts
 //! - [`wake`]: a committing backend wakes a waiting worker
 
 pub mod history;
+pub mod prepared;
 pub mod prime;
 pub mod reading;
+pub mod resolving;
 pub mod shared;
 pub mod start;
 pub mod transaction;
@@ -31,6 +35,7 @@ pub fn init() {
     transaction::init();
     crate::log::floor::init();
     crate::log::retention::init();
+    resolving::init();
 }
 
 /// An error unless the library was loaded by the postmaster, without which there is no clock.

@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 use super::{now, shared};
 use crate::error::Result;
 use crate::log::SEGMENTS;
+use crate::log::prepared::Table;
 use crate::log::stamps;
 
 /// An idle clock moves on with its readers, so a cursor may be this much above the newest stamp: the
@@ -43,7 +44,9 @@ pub fn prime() -> Result<()> {
             highest_floor = highest_floor.max(floor);
             *newest = stamps::span_ever(segment)?.map_or(floor, |(_, last)| last);
         }
-        let highest = newest.iter().copied().max().unwrap_or(0);
+        // Prepared transactions are stamped in the order of the clock at their PREPARE.
+        let prepared = Table::to_look().map_or(Ok(0), |table| table.newest_ever())?;
+        let highest = newest.iter().copied().fold(prepared, i64::max);
         let set_back = highest > now();
         shared.clock.raise(highest + if set_back { AGED } else { 0 });
         if let Some(entry) = entry {

@@ -14,6 +14,7 @@ use pgrx::pg_sys;
 use crate::compat;
 use crate::error::Result;
 use crate::log::SEGMENTS;
+use crate::order::prepared::Pending;
 
 /// Databases with captured tables in one cluster; the next one is primed by every backend anew.
 const DATABASES: usize = 512;
@@ -59,6 +60,8 @@ pub struct Database {
     pub stuck: AtomicU32,
     /// The keeper left something for its next visit.
     pub unfinished: AtomicBool,
+    /// Prepared transactions that may wait for their stamp.
+    pub prepared: Pending,
 }
 
 impl Database {

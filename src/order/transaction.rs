@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! PRE_COMMIT   the slot is published, the stamp taken, the stamp row written     may raise
+//! PRE_PREPARE  what was captured is written out, without a stamp                 may raise
 //! COMMIT       the slot is left, the worker woken                               must not fail
 //! ABORT        the slot is left, what was captured forgotten                    must not fail
+//! PREPARE      what was captured is forgotten: it is in rows                     must not fail
 //! ```
 //!
-//! An error in the last two is a PANIC of the whole cluster: only atomics, cells and SetLatch there.
+//! An error in the last three is a PANIC of the whole cluster: only atomics, cells and SetLatch there.
 //! The library belongs first in `shared_preload_libraries`: callbacks run in the reverse order of
 //! registration, so our PRE_COMMIT then runs last and stamps what all others wrote. What is
 //! captured after it all the same takes a new stamp.
@@ -17,8 +19,8 @@ use std::ffi::c_void;
 use pgrx::pg_sys::{SubXactEvent, XactEvent};
 use pgrx::prelude::*;
 
-use super::{now, shared, wake};
-use crate::error::{Error, Kind, Result, raised};
+use super::{now, prepared, resolving, shared, wake};
+use crate::error::{Result, raised};
 use crate::log::buffer;
 
 /// A closed timestamp older than this is computed anew for the stamp, so that tokens, which start
@@ -67,22 +69,26 @@ pub fn take_stamp(has_changes: bool) -> Result<(i64, i64)> {
 #[pg_guard]
 unsafe extern "C-unwind" fn on_transaction(event: XactEvent::Type, _arg: *mut c_void) {
     match event {
-        XactEvent::XACT_EVENT_PRE_COMMIT => raised(buffer::before_commit()),
-        XactEvent::XACT_EVENT_PRE_PREPARE if buffer::has_captured() => Error::new(
-            Kind::FeatureNotSupported,
-            "cannot prepare a transaction that changed a captured table",
-        )
-        .hint("commit it, or release the table with event_source.release")
-        .raise(),
+        XactEvent::XACT_EVENT_PRE_COMMIT => raised(before_commit()),
+        XactEvent::XACT_EVENT_PRE_PREPARE => raised(prepared::before_prepare()),
         XactEvent::XACT_EVENT_COMMIT => leave(true),
-        XactEvent::XACT_EVENT_ABORT => leave(false),
+        // A transaction that is being prepared has no stamp and no slot.
+        XactEvent::XACT_EVENT_ABORT | XactEvent::XACT_EVENT_PREPARE => leave(false),
         // A parallel worker's end; the leader's transaction is what was captured.
         _ => {}
     }
 }
 
+fn before_commit() -> Result<()> {
+    if buffer::has_captured() {
+        return buffer::before_commit();
+    }
+    if resolving::may_have_resolved() { prepared::stamp_resolved() } else { Ok(()) }
+}
+
 fn leave(committed: bool) {
     buffer::forget();
+    resolving::forget();
     if !STAMPED.replace(false) {
         return;
     }

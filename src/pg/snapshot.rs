@@ -17,6 +17,14 @@ impl ActiveSnapshot {
         Self(())
     }
 
+    /// A new snapshot of this moment, also in parallel mode, where [`Self::latest`] is refused.
+    pub fn now() -> Self {
+        // The catalogs' own, of this moment for a table that sends no invalidations.
+        // SAFETY: as above; no OID names no table, so none that does.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetCatalogSnapshot(pg_sys::InvalidOid)) };
+        Self(())
+    }
+
     /// The snapshot of the transaction (of the statement, under READ COMMITTED).
     pub fn transaction() -> Self {
         // SAFETY: as above.

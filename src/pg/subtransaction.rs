@@ -8,13 +8,22 @@ use pgrx::prelude::*;
 
 use crate::error::{Error, Kind, Result};
 
-/// Runs `body` in a subtransaction: committed when it returns, rolled back when PostgreSQL raises
-/// an ERROR in it, which comes back as [`Kind::EvaluationFailed`].
+/// Runs `body` in a subtransaction: committed when it succeeds, rolled back when it fails or
+/// PostgreSQL raises an ERROR in it, which comes back as [`Kind::EvaluationFailed`].
 ///
 /// # Errors
 /// Only errors of the data and of user code are caught. A cancelled query, a shutdown or a lack of
 /// memory goes on to the caller's caller.
 pub fn run<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch(body, catchable)
+}
+
+/// As [`run`], with every ERROR caught: where the caller's caller must not fail.
+pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch(body, |_| true)
+}
+
+fn catch<T>(body: impl FnOnce() -> Result<T>, catchable: fn(PgSqlErrorCode) -> bool) -> Result<T> {
     // SAFETY: the usual PL pattern; context and owner are put back on both ways out.
     let (context, owner) = unsafe { (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner) };
     // SAFETY: in a transaction, outside parallel mode.
@@ -24,7 +33,13 @@ pub fn run<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
         let value = body();
         // SAFETY: ends what was begun above; nothing in `body` leaves one open.
-        unsafe { pg_sys::ReleaseCurrentSubTransaction() };
+        unsafe {
+            if value.is_ok() {
+                pg_sys::ReleaseCurrentSubTransaction();
+            } else {
+                pg_sys::RollbackAndReleaseCurrentSubTransaction();
+            }
+        }
         value
     }))
     .catch_others(|caught| {

@@ -14,6 +14,7 @@
 //! - [`pipe`]: the worker's end of the door
 //! - [`sources`]: the definitions that are evaluated for open streams
 //! - [`tail`]: what was committed since the last look
+//! - [`prepared`]: stamps for prepared transactions that nobody else stamps
 //! - [`answer`]: the server's requests
 //! - [`keepers`]: the launcher's side of them: when to start one
 //! - [`keeper`]: a process that looks after one database's log and ends
@@ -26,6 +27,7 @@ mod keeper;
 mod keepers;
 pub mod launcher;
 mod pipe;
+mod prepared;
 mod process;
 mod sockets;
 mod sources;

@@ -20,6 +20,7 @@ use super::answer::Answerer;
 use super::backend::{self, report_activity, wait};
 use super::child::Server;
 use super::pipe::Pipe;
+use super::prepared::Settler;
 use super::sockets;
 use super::tail::{Looked, News, Tailer};
 use crate::compat;
@@ -195,6 +196,7 @@ impl Process {
 
     fn converse(&self, sockets: &[TcpListener]) -> End {
         let mut tailer = Tailer::new();
+        let mut settler = Settler::new();
         let mut answerer = Answerer::new();
         let mut requests = VecDeque::new();
         let mut greeted = false;
@@ -223,6 +225,7 @@ impl Process {
                 }
                 greeted = true;
             }
+            settler.turn();
             let mut looked = Looked::default();
             if greeted && !with_pipe(|pipe| pipe.is_full()) {
                 // Collected first and handed to the pipe after: SIGTERM may end the process inside
@@ -268,18 +271,19 @@ impl Process {
                 continue;
             }
             breathed = false;
-            self.wait_for_work(&tailer, followed);
+            self.wait_for_work(&tailer, &settler, followed);
         }
     }
 
     /// Waits unless a look would find something.
-    fn wait_for_work(&self, tailer: &Tailer, followed: bool) {
+    fn wait_for_work(&self, tailer: &Tailer, settler: &Settler, followed: bool) {
         let (fd, for_room, full) =
             with_pipe(|pipe| (pipe.fd(), pipe.wants_write(), pipe.is_full()));
         // While nobody follows, or the server has no room, news are nothing to stay awake for: the
         // committers are spared the wake-up, and a look once a second keeps the tail short.
         if !followed || full || self.standby || self.nothing_to_look_at(tailer) {
-            wait(Some(fd), for_room, if self.standby { STANDBY } else { IDLE });
+            let longest = if self.standby { STANDBY } else { settler.limit(IDLE) };
+            wait(Some(fd), for_room, longest);
         }
         self.place.waiting.store(wake::AWAKE, SeqCst);
     }

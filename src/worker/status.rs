@@ -9,7 +9,7 @@ use crate::compat;
 use crate::error::raised;
 use crate::feed::request;
 use crate::log::retention;
-use crate::order::{prime, shared};
+use crate::order::{prepared, prime, shared};
 
 /// One row.
 #[pg_extern(sql = false)]
@@ -59,6 +59,13 @@ fn raw_status() -> TableIterator<
         raised(request::oldest()),
         entry.map(retention::stuck).unwrap_or_default(),
     ))
+}
+
+/// Prepared transactions that captured something and are not over.
+#[pg_extern(sql = false)]
+fn raw_prepared() -> TableIterator<'static, (name!(open, i32), name!(unstamped, i32))> {
+    let count = raised(prepared::status());
+    TableIterator::once((count.open, count.unstamped))
 }
 
 /// Whether the library stands first in `shared_preload_libraries`, so that its PRE_COMMIT runs last.
