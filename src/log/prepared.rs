@@ -5,8 +5,9 @@
 //! was committed when the look began, unless its stamp is committed too. Runs in backends and in the
 //! worker; never calls code of users. [`crate::order::prepared`] says what rests on it.
 //!
-//! A look reads with `SnapshotSelf` rather than an MVCC snapshot: in a SERIALIZABLE transaction
-//! that one would leave predicate locks, which would make other people's transactions fail.
+//! Every stored row is looked at and tested here, rather than scanned for under a snapshot: in a
+//! SERIALIZABLE transaction that would leave predicate locks, which would make other people's
+//! transactions fail.
 
 use std::ffi::CStr;
 
@@ -139,28 +140,20 @@ pub fn unstamped() -> Result<Vec<(Prepared, pg_sys::ItemPointerData)>> {
 /// The transactions that the active snapshot sees without seeing their stamps.
 pub fn seen_unstamped() -> Result<Vec<u64>> {
     let Some(table) = Table::to_look() else { return Ok(Vec::new()) };
+    // SAFETY: the caller has pushed one, and it stays until we return.
+    let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
+    let running = Running::of(snapshot);
     let mut xids = Vec::new();
-    // SAFETY: the relation is open; the caller has an active snapshot, which lives longer than the
-    // scan; a tuple lives until the next one is asked for.
-    unsafe {
-        let heap = table.0.as_ptr();
-        let snapshot = pg_sys::GetActiveSnapshot();
-        let none = std::ptr::null_mut();
-        let scan = pg_sys::systable_beginscan(heap, pg_sys::InvalidOid, false, snapshot, 0, none);
-        loop {
-            let tuple = pg_sys::systable_getnext(scan);
-            if tuple.is_null() {
-                break;
-            }
-            let row = Row { tuple, buffer: 0, desc: table.0.tuple_desc() };
+    let mut rows = Rows::of(&table.0);
+    while let Some(row) = rows.next() {
+        if !running.includes(row.made_by()) && row.is_seen_by(snapshot) {
             xids.push(row.get::<i64>(column::XID)? as u64);
         }
-        pg_sys::systable_endscan(scan);
     }
     Ok(xids)
 }
 
-/// Which transactions run at the beginning of a look.
+/// Which transactions run as a snapshot sees it, in order.
 ///
 /// Only spares work: PostgreSQL's own test of each row searches all running transactions, which
 /// with thousands of prepared ones would take a look a tenth of a second.
@@ -168,34 +161,51 @@ struct Running(Vec<pg_sys::TransactionId>);
 
 impl Running {
     fn now() -> Self {
-        // SAFETY: in a transaction, outside parallel mode; the array is copied before anything else
-        // can take a snapshot.
+        // SAFETY: in a transaction, outside parallel mode.
+        Self::of(unsafe { pg_sys::GetLatestSnapshot() })
+    }
+
+    fn of(snapshot: pg_sys::Snapshot) -> Self {
+        // SAFETY: a snapshot that lives until the next one is taken at least; the arrays are as long
+        // as it says. On a standby all transactions are among the subtransactions.
         let mut xids = unsafe {
-            let snapshot = pg_sys::GetLatestSnapshot();
-            let count = (*snapshot).xcnt as usize;
-            if count == 0 {
-                Vec::new()
-            } else {
-                std::slice::from_raw_parts((*snapshot).xip, count).to_vec()
-            }
+            let mut xids = copied((*snapshot).xip, (*snapshot).xcnt as usize);
+            xids.extend(copied((*snapshot).subxip, (*snapshot).subxcnt.unsigned_abs() as usize));
+            xids
         };
         xids.sort_unstable();
         Self(xids)
     }
 
-    /// `None` for a row that is over: rolled back, or its stamp is committed.
+    fn includes(&self, xid: pg_sys::TransactionId) -> bool {
+        self.0.binary_search(&xid).is_ok()
+    }
+
+    /// What became of a row's transaction; `None` when it is over: rolled back, or its stamp is
+    /// committed.
     fn state(&self, row: &Row) -> Option<State> {
         let made_by = row.made_by();
-        if self.0.binary_search(&made_by).is_ok() {
+        if self.includes(made_by) {
             return Some(State::Open);
         }
-        if row.is_there() {
+        // Committed, and not deleted by anybody who committed; what this transaction did counts.
+        if row.is_seen_by(&raw mut pg_sys::SnapshotSelfData) {
             return Some(State::Unstamped);
         }
         // SAFETY: only asks.
         let open = !row.is_decided() && unsafe { pg_sys::TransactionIdIsInProgress(made_by) };
         open.then_some(State::Open)
     }
+}
+
+/// # Safety
+/// There are `count` of them at `first`.
+unsafe fn copied(first: *const pg_sys::TransactionId, count: usize) -> Vec<pg_sys::TransactionId> {
+    if count == 0 {
+        return Vec::new();
+    }
+    // SAFETY: the caller's.
+    unsafe { std::slice::from_raw_parts(first, count) }.to_vec()
 }
 
 /// A row, while the scan stands on it.
@@ -250,15 +260,13 @@ impl Row {
         unsafe { (*(*self.tuple).t_data).t_choice.t_heap.t_xmin }
     }
 
-    /// Committed, and not deleted by anybody who committed; what this transaction did counts.
-    fn is_there(&self) -> bool {
+    fn is_seen_by(&self, snapshot: pg_sys::Snapshot) -> bool {
         // SAFETY: the scan has pinned the buffer; the lock is what the test asks for.
         unsafe {
             pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-            let itself = &raw mut pg_sys::SnapshotSelfData;
-            let there = pg_sys::HeapTupleSatisfiesVisibility(self.tuple, itself, self.buffer);
+            let seen = pg_sys::HeapTupleSatisfiesVisibility(self.tuple, snapshot, self.buffer);
             pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
-            there
+            seen
         }
     }
 
