@@ -344,27 +344,6 @@ fn the_log_stays_out_of_logical_decoding() {
 }
 
 #[test]
-fn a_prepared_transaction_that_captured_something_is_refused_clearly() {
-    let cluster = Cluster::options()
-        .conf("event_source.listen", "")
-        .conf("max_prepared_transactions", 4)
-        .start();
-    let mut client = cluster.connect();
-    client
-        .batch_execute(
-            "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE plain (id int);
-             SELECT event_source.capture('t');",
-        )
-        .unwrap();
-    client.batch_execute("BEGIN; INSERT INTO t VALUES (1)").unwrap();
-    let said = refused(client.batch_execute("PREPARE TRANSACTION 'captured'"));
-    assert_eq!(said.code, "0A000");
-    client.batch_execute("BEGIN; INSERT INTO plain VALUES (1)").unwrap();
-    client.batch_execute("PREPARE TRANSACTION 'plain'").unwrap();
-    client.batch_execute("COMMIT PREPARED 'plain'").unwrap();
-}
-
-#[test]
 fn without_the_library_preloaded_the_hint_says_what_to_do() {
     let cluster =
         Cluster::options().conf("shared_preload_libraries", "").without_extension().start();

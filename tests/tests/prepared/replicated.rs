@@ -6,7 +6,7 @@ use event_source_tests::{Cluster, wait_until};
 use postgres::Client;
 
 use super::race::{LIMIT, NoStamps, ROW, running, wait_for_lock};
-use super::{assert_exact, captured, commit, prepare, roll_back};
+use super::{assert_exact, captured, commit, prepare, roll_back, with_table};
 
 /// A publisher of `t` and a subscriber that has captured it, with the subscriber's token.
 struct Replicated {
@@ -44,6 +44,33 @@ fn replicated() -> Replicated {
         row.get::<_, i8>(0) as u8 == b'e'
     });
     Replicated { publisher, source, subscriber, client, token }
+}
+
+#[test]
+fn a_publication_for_all_tables_does_not_hear_of_the_bookkeeping() {
+    let cluster = Cluster::options()
+        .conf("event_source.listen", "")
+        .conf("max_prepared_transactions", 20)
+        .conf("wal_level", "logical")
+        .start();
+    let (mut client, token) = with_table(&cluster);
+    client.batch_execute("CREATE PUBLICATION everything FOR ALL TABLES").unwrap();
+    client.execute("SELECT pg_create_logical_replication_slot('s', 'pgoutput')", &[]).unwrap();
+    prepare(&mut client, "p", "UPDATE t SET v = 1");
+    commit(&mut client, "p");
+    assert_eq!(assert_exact(&mut client, &token), 20);
+    let messages = client
+        .query(
+            "SELECT data FROM pg_logical_slot_get_binary_changes(
+                 's', NULL, NULL, 'proto_version', '1', 'publication_names', 'everything')",
+            &[],
+        )
+        .unwrap();
+    let names = |schema: &[u8]| {
+        let messages = messages.iter().map(|row| row.get::<_, &[u8]>(0));
+        messages.filter(|data| data.windows(schema.len()).any(|part| part == schema)).count()
+    };
+    assert_eq!((names(b"public"), names(b"event_source")), (1, 0));
 }
 
 fn wait_for_prepared(client: &mut Client, count: i64) {
