@@ -1,8 +1,8 @@
 //! The table of prepared transactions that captured something and have no stamp yet.
 //!
 //! A row is written by PREPARE TRANSACTION, below the executor as everything in the log, and
-//! deleted by whoever writes the stamp. It guarantees that a look finds every row whose transaction
-//! was committed when the look began, unless its stamp is committed too. Runs in backends and in the
+//! deleted by whoever writes the stamp. It guarantees that a look finds exactly the rows whose
+//! transaction was committed when the look began, unless its stamp is committed too. Runs in backends and in the
 //! worker; never calls code of users. [`crate::order::prepared`] says what rests on it.
 //!
 //! Every stored row is looked at and tested here, rather than scanned for under a snapshot: in a
@@ -17,6 +17,7 @@ use pgrx::pg_sys;
 use super::append;
 use crate::error::{Error, Kind, Result};
 use crate::pg::relation::Relation;
+use crate::pg::snapshot::ActiveSnapshot;
 
 const NAME: &CStr = c"prepared";
 
@@ -45,7 +46,7 @@ pub struct Prepared {
 /// What became of a row's transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Neither committed nor rolled back.
+    /// Neither committed nor rolled back when the look began.
     Open,
     /// Committed, and there is no stamp that is committed too.
     Unstamped,
@@ -102,10 +103,13 @@ impl Table {
 
     /// Calls `visit` with every row whose transaction is not over yet or waits for its stamp.
     pub fn look(&self, mut visit: impl FnMut(State, &Row) -> Result<()>) -> Result<()> {
-        let running = Running::now();
+        let _latest = ActiveSnapshot::latest();
+        // SAFETY: there is one, and it stays until we return.
+        let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
+        let running = Running::of(snapshot);
         let mut rows = Rows::of(&self.0);
         while let Some(row) = rows.next() {
-            if let Some(state) = running.state(&row) {
+            if let Some(state) = state(&row, snapshot, &running) {
                 visit(state, &row)?;
             }
         }
@@ -160,11 +164,6 @@ pub fn seen_unstamped() -> Result<Vec<u64>> {
 struct Running(Vec<pg_sys::TransactionId>);
 
 impl Running {
-    fn now() -> Self {
-        // SAFETY: in a transaction, outside parallel mode.
-        Self::of(unsafe { pg_sys::GetLatestSnapshot() })
-    }
-
     fn of(snapshot: pg_sys::Snapshot) -> Self {
         // SAFETY: a snapshot that lives until the next one is taken at least; the arrays are as long
         // as it says. On a standby all transactions are among the subtransactions.
@@ -180,22 +179,28 @@ impl Running {
     fn includes(&self, xid: pg_sys::TransactionId) -> bool {
         self.0.binary_search(&xid).is_ok()
     }
+}
 
-    /// What became of a row's transaction; `None` when it is over: rolled back, or its stamp is
-    /// committed.
-    fn state(&self, row: &Row) -> Option<State> {
-        let made_by = row.made_by();
-        if self.includes(made_by) {
-            return Some(State::Open);
-        }
-        // Committed, and not deleted by anybody who committed; what this transaction did counts.
-        if row.is_seen_by(&raw mut pg_sys::SnapshotSelfData) {
-            return Some(State::Unstamped);
-        }
-        // SAFETY: only asks.
-        let open = !row.is_decided() && unsafe { pg_sys::TransactionIdIsInProgress(made_by) };
-        open.then_some(State::Open)
+/// What became of a row's transaction; `None` when it is over: rolled back, or its stamp is
+/// committed.
+///
+/// Which ones count as committed, the snapshot says for all rows at once. Each row by its state at
+/// the moment in which it is tested would not do: while the rows are walked through, one whose row
+/// is behind us may commit, and then another one that depends on it, whose row is still to come. It
+/// would be found alone, and stamped first.
+fn state(row: &Row, snapshot: pg_sys::Snapshot, running: &Running) -> Option<State> {
+    let made_by = row.made_by();
+    if running.includes(made_by) {
+        return Some(State::Open);
     }
+    // Committed, and not deleted by this transaction or by anybody who committed.
+    if row.is_seen_by(&raw mut pg_sys::SnapshotSelfData) {
+        let counts = row.is_seen_by(snapshot);
+        return Some(if counts { State::Unstamped } else { State::Open });
+    }
+    // SAFETY: only asks.
+    let open = !row.is_decided() && unsafe { pg_sys::TransactionIdIsInProgress(made_by) };
+    open.then_some(State::Open)
 }
 
 /// # Safety

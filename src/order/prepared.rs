@@ -19,7 +19,8 @@
 //!   that looks meanwhile finds the row too (its deletion is not committed), and waits for the lock.
 //!   If D aborts, stamp and deletion go with it, and the next one finds the row again.
 //! - **Among prepared ones** the clock at PREPARE decides: if P depends on P0, then P0 was prepared
-//!   before it was committed, and that was before P was prepared.
+//!   before it was committed, and that was before P was prepared. A look is one snapshot, so one that
+//!   finds P has found P0 as well, or P0's stamp is committed.
 //! - **Above what was promised.** The slot of D is published at the first stamp that D gives and stays
 //!   there until D has ended, so no closed timestamp passes P's stamp before it is visible.
 //! - **The session of COMMIT PREPARED** does the same before it answers, in an implicit transaction of

@@ -1,11 +1,12 @@
 //! What depends on a prepared transaction comes behind it, and a token minted in the moment between
 //! its commit and its stamp is neither told of it again nor misses it.
 
+use event_source_tests::Cluster;
 use event_source_tests::follow::{drain, story};
 
 use super::race::{self, NoStamps, STAMPING, overtake, running, session, wait_for_lock};
 use super::rebuild::{apply, rows_and_token, table};
-use super::{assert_exact, captured, prepare};
+use super::{assert_exact, captured, commit, prepare, with_table};
 
 #[test]
 fn who_waited_for_its_row_comes_behind_it() {
@@ -104,4 +105,49 @@ fn rows_and_tail_have_no_gap_and_no_overlap_between_its_commit_and_its_stamp() {
         assert_eq!(apply(rows, &events).as_ref(), Ok(&now), "{name}");
     }
     assert_exact(&mut client, &token);
+}
+
+/// Whoever looks for unstamped ones walks through all rows. One that is committed behind its back
+/// must not be left out while another, which depends on it, is found further on.
+#[test]
+fn a_look_that_takes_long_finds_none_without_what_it_depends_on() {
+    const GROUPS: i32 = 4;
+    const EACH: i32 = 20;
+    let cluster = Cluster::options()
+        .conf("event_source.listen", "")
+        .conf("max_prepared_transactions", 200)
+        .conf("fsync", "off")
+        .start();
+    let (mut client, token) = with_table(&cluster);
+    let rows =
+        format!("INSERT INTO t SELECT n, 0 FROM generate_series(101, 100 + {GROUPS} * {EACH}) n");
+    client.batch_execute(&rows).unwrap();
+    let all = || (0..GROUPS * EACH).map(|n| 101 + n);
+    for id in all() {
+        prepare(&mut client, &format!("p{id}"), &format!("UPDATE t SET v = 1 WHERE id = {id}"));
+    }
+    // What makes a look long, between the rows of these and those of their dependents: the rows of a
+    // transaction that never ends.
+    let mut slow = cluster.connect();
+    slow.batch_execute(
+        "BEGIN; INSERT INTO event_source.prepared
+         SELECT '3', 0, 0, '{}', 0, false FROM generate_series(1, 300000)",
+    )
+    .unwrap();
+    std::thread::scope(|scope| {
+        for group in 0..GROUPS {
+            let mine = move || (0..EACH).map(move |n| 101 + group * EACH + n);
+            let (mut resolver, mut writer) = (cluster.connect(), cluster.connect());
+            scope.spawn(move || mine().for_each(|id| commit(&mut resolver, &format!("p{id}"))));
+            scope.spawn(move || {
+                let name = format!("w{group}");
+                for id in mine() {
+                    prepare(&mut writer, &name, &format!("UPDATE t SET v = 2 WHERE id = {id}"));
+                    commit(&mut writer, &name);
+                }
+            });
+        }
+    });
+    drop(slow);
+    assert_eq!(assert_exact(&mut client, &token), 10 + 3 * all().count());
 }

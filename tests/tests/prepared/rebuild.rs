@@ -28,7 +28,11 @@ pub(crate) fn apply(mut rows: Rows, events: &[Event]) -> Result<Rows, String> {
             return Err(format!("repeated or missed: {event:?}"));
         }
         if before != event.prev {
-            return Err(format!("rebuilt is {before:?}, the event says {event:?}"));
+            let its = events.iter().filter(|other| other.key == event.key);
+            let told: Vec<_> = its.map(|e| (e.txn_ts, e.kind, &e.prev, &e.data)).collect();
+            return Err(format!(
+                "rebuilt is {before:?} at {txn_ts}, of that row was told {told:?}"
+            ));
         }
     }
     Ok(rows)
