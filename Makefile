@@ -1,10 +1,11 @@
 # Every target is one line of work; the work itself is in tools/, demo/ and bench/.
-# PG_CONFIG chooses the PostgreSQL to build for, CARGO_TARGET_DIR where to build.
+# PG_CONFIG chooses the PostgreSQL to build for, CARGO_TARGET_DIR where to build. PG=17 (or 15, 18)
+# chooses one with assertions, built from source: make test PG=17.
 
-.PHONY: help setup demo test unit inside outside lint private install package bench
+.PHONY: help setup demo test unit inside outside lint check-versions private install package bench
 
 help: ## show this list
-	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## /  make \1\t/p' Makefile | expand -t 24
 
 setup: ## install what is missing: PostgreSQL's headers, cargo-pgrx, the drivers under test
 	@tools/setup.sh
@@ -26,6 +27,9 @@ outside: ## only real clusters with real clients; TESTS="--test lifecycle" choos
 
 lint: ## format, clippy, file lengths, licences
 	@tools/lint.sh
+
+check-versions: ## type check the extension for every version of PostgreSQL that pgrx knows
+	@tools/check-versions.sh
 
 private: ## build and install into the private PostgreSQL of the tests
 	@tools/private.sh

@@ -5,11 +5,14 @@ set -euo pipefail
 cd "$ROOT"
 
 cargo fmt --all --check
-cargo clippy --quiet --workspace --all-targets -- -D warnings
+# For the version that PG or PG_CONFIG chooses; no other crate has default features.
+version=(--no-default-features --features)
+cargo clippy --quiet --workspace --all-targets "${version[@]}" "$(pg_feature)" -- -D warnings
 # The build with negative controls is tested, so it is looked at as well.
-cargo clippy --quiet -p event_source --features controls -- -D warnings
+cargo clippy --quiet -p event_source "${version[@]}" "$(pg_feature) controls" -- -D warnings
 # Private items are in it, so links to them lead somewhere.
-RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet --workspace --no-deps --document-private-items
+RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet --workspace --no-deps \
+    --document-private-items "${version[@]}" "$(pg_feature)"
 
 # Ours, committed or not yet; a lock file is written by a machine.
 ours() { git ls-files -co --exclude-standard -- "$@" | grep -vE '(^|/)(Cargo\.lock|package-lock\.json)$'; }

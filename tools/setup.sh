@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Prepares a machine to build and test: PostgreSQL 15 with headers, cargo-pgrx in .tools/, and the
-# drivers that the tests run. As root on Debian it installs missing packages; elsewhere it says what
-# is missing. Quick when nothing is; safe to repeat and to interrupt.
+# Prepares a machine to build and test: PostgreSQL 15 with headers (another with PG=17), cargo-pgrx in
+# .tools/, and the drivers that the tests run. As root on Debian it installs missing packages;
+# elsewhere it says what is missing. Quick when nothing is; safe to repeat and to interrupt.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
@@ -15,8 +15,14 @@ missing_packages() {
     command -v node >/dev/null || echo nodejs
     command -v npm >/dev/null || echo npm
     python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
+    # What a build from source needs on top.
+    if [ -n "${PG:-}" ]; then
+        for package in bison flex libicu-dev liblz4-dev libxml2-dev zlib1g-dev; do
+            dpkg-query -W -f '${Status}' $package 2>/dev/null | grep -q 'ok installed' || echo $package
+        done
+        id -u postgres >/dev/null 2>&1 || echo postgresql-common
     # A PG_CONFIG of the caller's choice brings its own server and headers.
-    if [ "$PG_CONFIG" = "" ] || [ "$PG_CONFIG" = $debian_pg_config ]; then
+    elif [ "$PG_CONFIG" = "" ] || [ "$PG_CONFIG" = $debian_pg_config ]; then
         [ -x /usr/lib/postgresql/15/bin/initdb ] || echo postgresql-15
         [ -e /usr/include/postgresql/15/server/postgres.h ] || echo postgresql-server-dev-15
     fi
@@ -78,6 +84,7 @@ install_python_driver() {
 }
 
 install_packages
+if [ -n "${PG:-}" ]; then "$ROOT/tools/postgres.sh" "$PG"; fi
 # It may have come just now.
 . "$ROOT/tools/env.sh"
 install_pgrx
