@@ -59,7 +59,10 @@ impl Scan {
         // SAFETY: the slot holds a row of this table; the arrays have a place for each column.
         unsafe {
             debug_assert!(at < (*columns).natts as usize);
-            pg_sys::slot_getsomeattrs_int(self.slot, (*columns).natts);
+            // Only what is not deformed yet may be asked for.
+            if i32::from((*self.slot).tts_nvalid) < (*columns).natts {
+                pg_sys::slot_getsomeattrs_int(self.slot, (*columns).natts);
+            }
             let null = *(*self.slot).tts_isnull.add(at);
             (!null).then(|| *(*self.slot).tts_values.add(at))
         }
