@@ -16,6 +16,7 @@ use super::{retention, scan, segment};
 use crate::compat;
 use crate::error::Result;
 use crate::pg::relation::Relation;
+use crate::pg::snapshot::ActiveSnapshot;
 
 /// A btree entry must stay below a third of a page.
 const LONGEST_PLACE: usize = 1000;
@@ -71,6 +72,7 @@ pub fn stamp(new: NewStamp<'_>) -> Result<Written> {
 pub fn take_back(mut written: Written) {
     let lock = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
     let heap = Relation::open_kept(written.table, lock);
+    let _snapshot = ActiveSnapshot::ensure();
     // SAFETY: the row was written by an earlier command of this transaction, hence the counter.
     unsafe {
         pg_sys::CommandCounterIncrement();
@@ -149,6 +151,8 @@ struct Table {
     info: *mut pg_sys::IndexInfo,
     /// Bytes written, before they are compressed.
     written: Cell<u64>,
+    /// A payload may be stored out of line, which PostgreSQL does under a snapshot only.
+    _snapshot: Option<ActiveSnapshot>,
 }
 
 impl Table {
@@ -158,7 +162,8 @@ impl Table {
         let index = Relation::open_kept(scan::only_index(&heap)?, lock);
         // SAFETY: the index is open; the result lives in the current memory context.
         let info = unsafe { pg_sys::BuildIndexInfo(index.as_ptr()) };
-        Ok(Self { heap, index, info, written: Cell::new(0) })
+        let snapshot = ActiveSnapshot::ensure();
+        Ok(Self { heap, index, info, written: Cell::new(0), _snapshot: snapshot })
     }
 
     /// One heap row and its index entry. The index is on the leading columns of the table.

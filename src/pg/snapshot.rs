@@ -31,6 +31,13 @@ impl ActiveSnapshot {
         unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
         Self(())
     }
+
+    /// The snapshot of the transaction unless one is active already, as it is in a statement but
+    /// not in PRE_COMMIT. Without any a tuple with TOAST must not be written.
+    pub fn ensure() -> Option<Self> {
+        // SAFETY: looks at the process's own state.
+        (!unsafe { pg_sys::ActiveSnapshotSet() }).then(Self::transaction)
+    }
 }
 
 impl Drop for ActiveSnapshot {
