@@ -10,10 +10,10 @@ use event_source_model::net::NetChange;
 use pgrx::pg_sys;
 
 use super::guard::Guard;
-use super::memory::Context;
 use super::row::Row;
 use super::table::Table;
 use crate::error::Result;
+use crate::pg::memory::Context;
 
 /// Before or after the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

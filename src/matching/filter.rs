@@ -4,9 +4,9 @@ use event_source_model::source::{Filter, Named};
 use pgrx::pg_sys;
 
 use super::execution::Execution;
-use super::memory::Context;
 use super::table::Table;
 use crate::error::{Error, Kind, Result};
+use crate::pg::memory::Context;
 use crate::pg::relation::Relation;
 use crate::pg::role::ActingAs;
 

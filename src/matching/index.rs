@@ -6,10 +6,10 @@ use pgrx::pg_sys;
 use super::datatype::{Datatype, Inputs};
 use super::execution::Execution;
 use super::function::Function;
-use super::memory::Context;
 use super::owned::{Owned, Storage};
 use super::table::Table;
 use crate::error::{Error, Kind, Result};
+use crate::pg::memory::Context;
 use crate::pg::relation::Relation;
 use crate::pg::role::ActingAs;
 

@@ -10,11 +10,11 @@ use super::execution::{Execution, Side};
 use super::guard::Guard;
 use super::index::{Index, IndexRow};
 use super::matcher::Matches;
-use super::memory::Entered;
 use super::rule::Membership;
 use super::sets::{Member, Sets};
 use super::table::Table;
 use crate::error::{Error, Result};
+use crate::pg::memory::Entered;
 
 /// The index rows of a change, before and after it.
 type IndexRows = [Option<IndexRow>; 2];

@@ -15,7 +15,7 @@
 //! - [`datatype`], [`function`], [`owned`]: values as PostgreSQL's datums
 //! - [`execution`]: what evaluation needs within one transaction
 //! - [`guard`], [`deadline`]: running code that may fail or not end
-//! - [`invalidation`]: which tables DDL touched; [`memory`]: memory contexts
+//! - [`invalidation`]: which tables DDL touched
 
 mod collection;
 mod datatype;
@@ -29,7 +29,6 @@ mod index;
 mod invalidation;
 mod look;
 mod matcher;
-mod memory;
 mod owned;
 mod row;
 mod rule;

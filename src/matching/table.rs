@@ -4,9 +4,9 @@ use event_source_model::value::Value;
 use pgrx::pg_sys;
 
 use super::datatype::{Datatype, Inputs};
-use super::memory::Context;
 use crate::compat;
 use crate::error::{Error, Kind, Result};
+use crate::pg::memory::Context;
 use crate::pg::relation::Relation;
 
 /// A copy of a table's row type, and how to read values of the columns that are needed.

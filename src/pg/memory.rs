@@ -8,10 +8,10 @@ use pgrx::pg_sys;
 
 /// A memory context that is deleted when this is dropped.
 #[derive(Debug)]
-pub(super) struct Context(pg_sys::MemoryContext);
+pub struct Context(pg_sys::MemoryContext);
 
 impl Context {
-    pub(super) fn new(name: &'static CStr) -> Self {
+    pub fn new(name: &'static CStr) -> Self {
         // SAFETY: the parent lives as long as the process; the name is static, as required.
         Self(unsafe {
             pg_sys::AllocSetContextCreateInternal(
@@ -25,7 +25,7 @@ impl Context {
     }
 
     /// Allocations go here until the result is dropped.
-    pub(super) fn enter(&self) -> Entered {
+    pub fn enter(&self) -> Entered {
         Entered::enter(self.0)
     }
 }
@@ -40,10 +40,10 @@ impl Drop for Context {
 
 /// A memory context is current until this is dropped.
 #[derive(Debug)]
-pub(super) struct Entered(pg_sys::MemoryContext);
+pub struct Entered(pg_sys::MemoryContext);
 
 impl Entered {
-    pub(super) fn enter(context: pg_sys::MemoryContext) -> Self {
+    pub fn enter(context: pg_sys::MemoryContext) -> Self {
         // SAFETY: the caller's context is alive.
         Self(unsafe { pg_sys::MemoryContextSwitchTo(context) })
     }
