@@ -7,6 +7,7 @@
 //! - [`encode`]: a value, whatever its type, to a [`Value`](event_source_model::value::Value)
 //! - [`nested`]: arrays and composites
 //! - [`text`]: text in the server's encoding
+//! - [`generated`]: virtual generated columns, computed
 //! - [`version`]: which command made or ended a row version
 //! - [`catalog`]: what the catalogs say about a table and its root, read without locks
 //! - [`table`]: what a relation's rows look like, cached until it changes
@@ -21,6 +22,7 @@
 mod catalog;
 mod ddl;
 mod encode;
+mod generated;
 mod nested;
 mod redact;
 mod register;

@@ -120,14 +120,14 @@ impl Fields {
     }
 }
 
-/// The columns of a tuple, dropped ones included.
+/// The values of a tuple's columns, dropped ones included, and which of them are null.
+pub(super) type Row = (Vec<pg_sys::Datum>, Vec<bool>);
+
+/// The columns of a tuple.
 ///
 /// # Safety
 /// `tuple` is a tuple of the row type `desc`.
-pub(super) unsafe fn deform(
-    tuple: pg_sys::HeapTuple,
-    desc: pg_sys::TupleDesc,
-) -> (Vec<pg_sys::Datum>, Vec<bool>) {
+pub(super) unsafe fn deform(tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> Row {
     // SAFETY: the caller's; both arrays have an entry for each attribute.
     unsafe {
         let count = (*desc).natts as usize;

@@ -17,7 +17,8 @@ use pgrx::prelude::*;
 
 use super::catalog;
 use super::encode::{Encoder, Needs, identical};
-use super::nested::deform;
+use super::generated::{Generated, Place};
+use super::nested::{Row, deform};
 use super::text::cstring;
 use crate::compat;
 use crate::error::{Error, Kind, Result};
@@ -31,6 +32,8 @@ pub(super) struct Table {
     shape: Arc<Shape>,
     /// One for each column of the shape.
     columns: Vec<ColumnReader>,
+    /// Of a table that has virtual generated columns.
+    generated: Option<Generated>,
     needs: Needs,
 }
 
@@ -96,8 +99,11 @@ impl Table {
             let at = shown.iter().position(|c| c.attnum == attnum);
             at.expect("a column of the primary key is not dropped") as u16
         });
+        let places = shown.iter().zip(&columns);
+        let places = places.map(|(shown, here)| Place { attnum: shown.attnum, at: here.at });
+        let generated = Generated::of(root, places.collect());
         let shape = Arc::new(Shape { key: key.collect(), columns: shown });
-        Ok(Self { collection, shape, columns, needs })
+        Ok(Self { collection, shape, columns, generated, needs })
     }
 
     /// The settings under which images must be made: enter once, make both images.
@@ -112,7 +118,7 @@ impl Table {
     pub(super) unsafe fn image(&self, tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> Image {
         // SAFETY: the caller's.
         unsafe {
-            let row = deform(tuple, desc);
+            let row = self.row(tuple, desc);
             self.image_of(self.columns.iter().map(|c| c.read(&row)))
         }
     }
@@ -129,7 +135,7 @@ impl Table {
     ) -> (Image, Image) {
         // SAFETY: the caller's.
         unsafe {
-            let (old, new) = (deform(old, desc), deform(new, desc));
+            let (old, new) = (self.row(old, desc), self.row(new, desc));
             let after = self.image_of(self.columns.iter().map(|c| c.read(&new)));
             let before = self.columns.iter().zip(&after.values).map(|(column, value)| {
                 if column.unchanged(&old, &new) { value.clone() } else { column.read(&old) }
@@ -138,12 +144,23 @@ impl Table {
         }
     }
 
+    /// # Safety
+    /// As [`Table::image`].
+    unsafe fn row(&self, tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> Row {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut row = deform(tuple, desc);
+            if let Some(generated) = &self.generated {
+                generated.compute(&mut row);
+            }
+            row
+        }
+    }
+
     fn image_of(&self, values: impl Iterator<Item = Value>) -> Image {
         Image { shape: Arc::clone(&self.shape), values: values.collect() }
     }
 }
-
-type Row = (Vec<pg_sys::Datum>, Vec<bool>);
 
 impl ColumnReader {
     /// # Safety

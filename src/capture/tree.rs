@@ -8,7 +8,6 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 use super::catalog::{self, Cached};
 use super::text::cstring;
-use crate::compat;
 use crate::error::{Error, Kind, Result};
 
 unsafe extern "C-unwind" {
@@ -169,24 +168,6 @@ fn check_kind(oid: pg_sys::Oid, relation: Relation) -> Result<()> {
             ..refused(oid, "does not use the access method heap")?
         }
         .hint("change it: ALTER TABLE ... SET ACCESS METHOD heap"));
-    }
-    check_columns(oid)
-}
-
-fn check_columns(oid: pg_sys::Oid) -> Result<()> {
-    const VIRTUAL: u8 = b'v';
-    let opened = crate::pg::relation::Relation::open(oid, SHARED);
-    // SAFETY: the row type of an open relation.
-    let is_virtual = unsafe {
-        let mut attributes = compat::attributes(opened.tuple_desc()).iter();
-        attributes.any(|a| !a.attisdropped && a.attgenerated as u8 == VIRTUAL)
-    };
-    if is_virtual {
-        return Err(Error {
-            kind: Kind::FeatureNotSupported,
-            ..refused(oid, "has virtual generated columns")?
-        }
-        .hint("generate them as STORED"));
     }
     Ok(())
 }

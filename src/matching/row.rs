@@ -21,9 +21,9 @@ impl Row {
     pub(super) fn of(table: &Table) -> Self {
         // SAFETY: the row type is a copy that is not counted, and outlives the slot.
         let slot =
-            unsafe { pg_sys::MakeSingleTupleTableSlot(table.row_type(), &pg_sys::TTSOpsVirtual) };
+            unsafe { pg_sys::MakeSingleTupleTableSlot(table.image_type(), &pg_sys::TTSOpsVirtual) };
         // SAFETY: as above.
-        let count = unsafe { (*table.row_type()).natts } as usize;
+        let count = unsafe { (*table.image_type()).natts } as usize;
         let mut row = Self { slot, filled: vec![true; count] };
         row.clear();
         row

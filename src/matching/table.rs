@@ -15,6 +15,9 @@ pub(super) struct Table {
     pub(super) oid: pg_sys::Oid,
     pub(super) owner: pg_sys::Oid,
     row: pg_sys::TupleDesc,
+    /// The same without what is generated: an image has the values of virtual columns as well, and
+    /// expressions refuse to read them from a row whose type says that they are virtual.
+    stored: pg_sys::TupleDesc,
     datatypes: Vec<Option<Datatype>>,
     /// The composite types that columns have, by their relation.
     composites: Vec<pg_sys::Oid>,
@@ -25,17 +28,26 @@ impl Table {
     pub(super) fn of(relation: &Relation) -> Self {
         let context = Context::new(c"event_source table");
         let entered = context.enter();
-        // SAFETY: the relation is open; the copy, missing values included, is in our context.
-        let row = unsafe { pg_sys::CreateTupleDescCopyConstr(relation.tuple_desc()) };
+        // SAFETY: the relation is open; the copies are in our context, one with missing values.
+        let (row, stored) = unsafe {
+            let row = relation.tuple_desc();
+            (pg_sys::CreateTupleDescCopyConstr(row), pg_sys::CreateTupleDescCopy(row))
+        };
         drop(entered);
         // SAFETY: as above; an open relation has its pg_class row.
         let (count, owner) = unsafe { ((*row).natts as usize, (*relation.rd_rel).relowner) };
         let datatypes = std::iter::repeat_with(|| None).take(count).collect();
-        Self { oid: relation.oid(), owner, row, datatypes, composites: Vec::new(), context }
+        let (oid, composites) = (relation.oid(), Vec::new());
+        Self { oid, owner, row, stored, datatypes, composites, context }
     }
 
     pub(super) fn row_type(&self) -> pg_sys::TupleDesc {
         self.row
+    }
+
+    /// The row type of a row that is filled from an image.
+    pub(super) fn image_type(&self) -> pg_sys::TupleDesc {
+        self.stored
     }
 
     pub(super) fn column(&self, attnum: i16) -> &pg_sys::FormData_pg_attribute {

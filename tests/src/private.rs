@@ -57,6 +57,19 @@ pub fn root() -> PathBuf {
     PathBuf::from(output(&mut Command::new(checkout().join("tools/private-dir.sh"))))
 }
 
+/// Whether the PostgreSQL under test is of this major version or a newer one.
+///
+/// # Panics
+/// When its `pg_config` cannot be run or says something else.
+#[must_use]
+pub fn has_version(major: u32) -> bool {
+    let pg_config = Build::Release.bin().join("pg_config");
+    let version = output(Command::new(pg_config).arg("--version"));
+    let number = version.strip_prefix("PostgreSQL ").and_then(|v| v.split(['.', ' ', 'b']).next());
+    let number: Option<u32> = number.and_then(|n| n.parse().ok());
+    number.unwrap_or_else(|| panic!("no version: {version}")) >= major
+}
+
 /// The top of the source tree.
 #[must_use]
 pub fn checkout() -> &'static Path {
