@@ -187,6 +187,18 @@ pub fn on_signal(signal: i32, handler: unsafe extern "C-unwind" fn(i32)) {
     }
 }
 
+/// Ends the process in order, with its exit callbacks.
+///
+/// # Safety
+/// On the process's only thread, outside a transaction.
+pub unsafe fn exit_process(code: i32) -> ! {
+    // SAFETY: the caller's promise.
+    unsafe { pg_sys::proc_exit(code) }
+    #[cfg(feature = "pg18")]
+    // Its header says so in a way that the bindings do not take over.
+    unreachable!("proc_exit does not return");
+}
+
 /// The process id and the transaction of the backend with this number, if there is one.
 pub fn backend_of_index(index: usize) -> Option<(i32, pg_sys::TransactionId)> {
     #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15", feature = "pg16"))]

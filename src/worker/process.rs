@@ -306,7 +306,7 @@ impl Process {
 /// which looks at everything anew.
 fn leave_to_another() -> ! {
     // SAFETY: on the process's only thread, outside a transaction.
-    unsafe { pg_sys::proc_exit(1) }
+    unsafe { compat::exit_process(1) }
 }
 
 /// A moment without being woken, before one more look.
