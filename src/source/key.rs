@@ -121,6 +121,13 @@ pub(super) fn key_of_row(table: pg_sys::Oid, row: &[(String, Given)]) -> Result<
 
 fn primary_key(table: pg_sys::Oid) -> Result<Index> {
     match index::primary_key(table) {
+        // A key WITHOUT OVERLAPS is a GiST index, which does not say which values are equal.
+        Some(primary) if primary.access_method != pg_sys::BTREE_AM_OID => Err(Error::new(
+            Kind::WrongObjectType,
+            format!("the primary key of table {} is temporal", names::qualified(table)?),
+        )
+        .detail("an event source of one row needs a key whose values are equal or not")
+        .hint("use a filter: filter => 'column = $1'")),
         Some(primary) => Ok(primary),
         None => Err(Error::new(
             Kind::WrongObjectType,

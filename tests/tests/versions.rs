@@ -193,7 +193,7 @@ fn rows_with_a_temporal_key_are_told_by_it() {
 }
 
 #[test]
-fn a_row_with_a_temporal_key_can_be_followed_or_is_refused_clearly() {
+fn an_event_source_of_one_row_with_a_temporal_key_is_refused() {
     if !has_version(18) {
         return;
     }
@@ -202,19 +202,9 @@ fn a_row_with_a_temporal_key_can_be_followed_or_is_refused_clearly() {
            PRIMARY KEY (room, during WITHOUT OVERLAPS));
          INSERT INTO t VALUES ('[1,2)', '[2026-01-01,2026-02-01)', 'a')",
     );
-    let minted = client.query_one("SELECT event_source(t) FROM t", &[]);
-    match minted {
-        Ok(row) => {
-            let token: String = row.get(0);
-            client.batch_execute("UPDATE t SET who = 'b'").unwrap();
-            let told = story(&mut client, &token);
-            assert_eq!(told, [r#"update ["[1,2)","[2026-01-01,2026-02-01)"]"#]);
-        }
-        Err(error) => {
-            let said = refused::<()>(Err(error));
-            assert!(!said.hint.is_empty(), "{said:?}");
-        }
-    }
+    let said = refused(client.query("SELECT event_source(t) FROM t", &[]));
+    assert_eq!(said.code, "42809");
+    assert!(said.hint.contains("filter"), "{said:?}");
 }
 
 #[test]
@@ -258,7 +248,7 @@ fn stored_generated_columns_that_a_publication_ships_arrive() {
         .batch_execute(&format!("CREATE SUBSCRIPTION s CONNECTION '{connection}' PUBLICATION p"))
         .unwrap();
     publisher.connect_to("postgres").batch_execute("INSERT INTO t VALUES (1), (2)").unwrap();
-    wait_until("the rows to arrive", Duration::from_secs(60), || {
+    wait_until("the rows to arrive", Duration::from_secs(180), || {
         drain(&mut client, &token, None).len() == 2
     });
     let events = drain(&mut client, &token, None);
