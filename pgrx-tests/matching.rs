@@ -46,6 +46,7 @@ mod tests {
     fn source(set: Set) -> Definition {
         Definition {
             collection: ID,
+            generation: 0,
             set,
             filter: None,
             fields: None,
@@ -57,8 +58,9 @@ mod tests {
 
     fn index(name: &str, terms: &[Option<&str>]) -> Definition {
         let terms = terms.iter().map(|t| t.map(str::to_owned)).collect();
+        let shape = crate::source::index_shape(oid(name).into()).unwrap();
         let index = Named { oid: oid(name), name: format!("public.{name}") };
-        source(Set::Index { index, terms })
+        source(Set::Index { index, shape, terms })
     }
 
     fn filtered(set: Set, expression: &str, columns: &[(i16, &str)]) -> Definition {

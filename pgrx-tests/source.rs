@@ -156,6 +156,7 @@ mod tests {
         let role = unsafe { pg_sys::get_role_oid(reader.as_ptr(), false) };
         let definition = Definition {
             collection: 1,
+            generation: 0,
             set,
             filter,
             fields: fields.map(<[i16]>::to_vec),
@@ -181,7 +182,7 @@ mod tests {
         let filter = parse(&open("t"), "b > 1", &[]).unwrap();
         assert!(!may(Some(&[2]), Set::Collection, Some(filter)));
         let index = names::named_relation(resolve::relation_of_name("t_b").unwrap()).unwrap();
-        assert!(!may(Some(&[2]), Set::Index { index, terms: Vec::new() }, None));
+        assert!(!may(Some(&[2]), Set::Index { index, shape: 0, terms: Vec::new() }, None));
         run("grant select (b) on t to reader");
         assert!(may(None, Set::Collection, None));
         run("alter table t enable row level security");

@@ -14,7 +14,13 @@ create table event_source.capture (
     name        text not null unique check (name <> ''),
     -- the name in the routes of change streams
     plural      text not null check (plural <> ''),
-    captured_at timestamptz not null default now()
+    captured_at timestamptz not null default now(),
+    -- for each rewrite and each other primary key a time just before it: tokens end there
+    breaks      bigint[] not null default '{}',
+    -- the primary key as of the last look, by number and by name: a rename changes one of them, and so
+    -- does a restore
+    key_numbers smallint[],
+    key_names   name[]
 );
 select pg_catalog.pg_extension_config_dump('event_source.capture', '');
 select pg_catalog.pg_extension_config_dump('event_source.capture_id_seq', '');

@@ -497,3 +497,24 @@ mod utility {
         );
     }
 }
+
+/// Whether this transaction holds the exclusive lock of an object that is no relation.
+pub fn holds_exclusively(class: pg_sys::Oid, object: pg_sys::Oid) -> bool {
+    // SAFETY: the tag is filled as SET_LOCKTAG_OBJECT does it; the rest only reads.
+    unsafe {
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: pg_sys::MyDatabaseId.to_u32(),
+            locktag_field2: class.to_u32(),
+            locktag_field3: object.to_u32(),
+            locktag_field4: 0,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+        };
+        let mode = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+        #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+        let held = pg_sys::LockHeldByMe(&tag, mode);
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        let held = pg_sys::LockHeldByMe(&tag, mode, false);
+        held
+    }
+}

@@ -74,6 +74,16 @@ impl Error {
         self
     }
 
+    /// One more way out, behind the hint that is there already.
+    #[must_use]
+    pub fn or_hint(mut self, other: String) -> Self {
+        self.hint = Some(match self.hint {
+            Some(hint) => format!("{hint}, {other}"),
+            None => other,
+        });
+        self
+    }
+
     /// Raises it as a PostgreSQL ERROR.
     pub fn raise(self) -> ! {
         ErrorReport::from(self).report(PgLogLevel::ERROR);

@@ -30,7 +30,8 @@ mod worker;
 ::pgrx::extension_sql_file!("../sql/tables.sql", name = "tables", bootstrap);
 ::pgrx::extension_sql_file!("../sql/prepared.sql", name = "prepared", requires = ["tables"]);
 ::pgrx::extension_sql_file!("../sql/capture.sql", name = "capture", requires = ["tables"]);
-::pgrx::extension_sql_file!("../sql/source.sql", name = "source", requires = ["capture"]);
+::pgrx::extension_sql_file!("../sql/ddl.sql", name = "ddl", requires = ["capture"]);
+::pgrx::extension_sql_file!("../sql/source.sql", name = "source", requires = ["ddl"]);
 ::pgrx::extension_sql_file!("../sql/feed.sql", name = "feed", requires = ["source"]);
 ::pgrx::extension_sql_file!("../sql/views.sql", name = "views", finalize);
 

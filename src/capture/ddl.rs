@@ -8,6 +8,7 @@
 
 use pgrx::prelude::*;
 
+use super::breaks;
 use super::register::{AtWork, with_rights};
 use super::scan::{Fate, push_all};
 use super::table::Table;
@@ -42,6 +43,9 @@ pub extern "C" fn pg_finfo_event_source_on_ddl() -> *const pg_sys::Pg_finfo_reco
 struct Statement {
     attaches: bool,
     detaches: bool,
+    /// It makes a table, and cannot have changed the primary key of another: temporary tables are
+    /// made all the time.
+    only_creates: bool,
 }
 
 impl Statement {
@@ -57,7 +61,8 @@ impl Statement {
             }
             let parsed = (*context.cast::<pg_sys::EventTriggerData>()).parsetree;
             if (*parsed).type_ != pg_sys::NodeTag::T_AlterTableStmt {
-                return Ok(Self::default());
+                let only_creates = (*parsed).type_ == pg_sys::NodeTag::T_CreateStmt;
+                return Ok(Self { only_creates, ..Self::default() });
             }
             let commands = (*parsed.cast::<pg_sys::AlterTableStmt>()).cmds;
             let kinds = (0..pg_sys::list_length(commands))
@@ -65,6 +70,7 @@ impl Statement {
             Ok(kinds.fold(Self::default(), |statement, kind| Self {
                 attaches: statement.attaches || compat::attaches_partition(kind),
                 detaches: statement.detaches || compat::detaches_partition(kind),
+                ..statement
             }))
         }
     }
@@ -79,20 +85,27 @@ fn look_after_captures(statement: Statement) -> Result<()> {
     } else {
         "select event_source.arrived($1::oid::regclass, $2, false)"
     };
+    if !statement.only_creates {
+        breaks::after_ddl()?;
+    }
     for (id, root) in touched()? {
-        Tree::lock(root, pg_sys::AccessShareLock).check()?;
+        Tree::lock(root, pg_sys::AccessShareLock)
+            .check()
+            .map_err(|error| error.or_hint(release_hint(root)))?;
+        // Something is committed, so that the worker looks again at the table's sources.
+        crate::log::heartbeat()?;
         for leaf in oids(arrived, root, id)? {
             // Otherwise it is new and empty: what a restore fills is not yet captured.
             if statement.attaches {
                 let relation = Relation::open(leaf, LOOK);
-                push_all(&relation, &*Table::of(&relation)?, id, Fate::Come)?;
+                push_all(&relation, &Table::of(&relation), id, Fate::Come)?;
             }
             tell("select event_source.watch($1::oid::regclass, $2)", leaf, id)?;
         }
         if statement.detaches {
             for leaf in oids("select event_source.departed($1::oid::regclass, $2)", root, id)? {
                 let relation = Relation::open(leaf, LOOK);
-                push_all(&relation, &Table::build(&relation, root, Some(id))?, id, Fate::Go)?;
+                push_all(&relation, &Table::build(&relation, root, Some(id)), id, Fate::Go)?;
                 drop(relation);
                 tell("select event_source.unwatch($1::oid::regclass, $2)", leaf, id)?;
             }
@@ -103,6 +116,12 @@ fn look_after_captures(statement: Statement) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What also helps whoever is refused to alter a captured table.
+fn release_hint(root: pg_sys::Oid) -> String {
+    let name = qualified_name(root).unwrap_or_else(|_| "the table".to_owned());
+    format!("or end its capture: SELECT event_source.release({})", spi::quote_literal(name))
 }
 
 /// DDL holds a stronger lock on what it touches; this one is for what it merely leads us to.

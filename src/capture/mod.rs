@@ -13,14 +13,18 @@
 //! - [`table`]: what a relation's rows look like, cached until it changes
 //! - [`trigger`]: the row trigger
 //! - [`scan`]: every row of a table at once
-//! - [`truncate`]: the TRUNCATE trigger
+//! - [`truncate`]: the TRUNCATE triggers; [`truncated`]: what is written in the middle of one
 //! - [`tree`]: which tables can be captured
 //! - [`register`]: `event_source.capture` and `event_source.release`
 //! - [`redact`]: `event_source.redact`
 //! - [`ddl`]: the event trigger that keeps partitions captured
+//! - [`breaks`]: rewrites and other primary keys, which end all sources of a table
+//! - [`dropped`]: partitions that are dropped with their rows
 
+mod breaks;
 mod catalog;
 mod ddl;
+mod dropped;
 mod encode;
 mod generated;
 mod nested;
@@ -32,9 +36,12 @@ mod text;
 mod tree;
 mod trigger;
 mod truncate;
+mod truncated;
 mod version;
 
 /// Called once, when the library is loaded.
 pub fn init() {
     table::watch_invalidations();
+    dropped::init();
+    truncated::init();
 }

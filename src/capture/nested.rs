@@ -12,6 +12,9 @@ use super::text::cstring;
 use crate::compat;
 
 /// The element type of an array.
+///
+/// Lower bounds other than 1 are dropped, as PostgreSQL's own to_json does: JSON has no word for
+/// them. A filter that subscripts such an array sees it counted from 1.
 #[derive(Debug)]
 pub(super) struct Element {
     oid: pg_sys::Oid,

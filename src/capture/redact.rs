@@ -83,7 +83,7 @@ fn lock_row(relation: pg_sys::Oid, redaction: &Redaction) -> Result<Option<Image
     };
     let (Some(leaf), Some(tid)) = found else { return Ok(None) };
     let leaf = Relation::open(leaf, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
-    let table = Table::of(&leaf)?;
+    let table = Table::of(&leaf);
     Ok(scan::image_at(&leaf, &table, tid))
 }
 

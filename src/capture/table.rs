@@ -21,7 +21,6 @@ use super::generated::{Generated, Place};
 use super::nested::{Row, deform};
 use super::text::cstring;
 use crate::compat;
-use crate::error::{Error, Kind, Result};
 use crate::pg::pinned::PinnedSettings;
 
 /// A captured relation: a table, or a partition of one.
@@ -30,8 +29,9 @@ pub(super) struct Table {
     /// The id of the capture; `None` when the table is not captured (any more).
     pub(super) collection: Option<u64>,
     shape: Arc<Shape>,
-    /// One for each column of the shape.
-    columns: Vec<ColumnReader>,
+    /// One for each column of the shape. `None` where this relation lacks it: a partition that is
+    /// being detached does not get the columns that its root gets meanwhile.
+    columns: Vec<Option<ColumnReader>>,
     /// Of a table that has virtual generated columns.
     generated: Option<Generated>,
     needs: Needs,
@@ -55,55 +55,48 @@ thread_local! {
 
 impl Table {
     /// What is known of an open relation.
-    ///
-    /// # Errors
-    /// [`Kind::Corrupted`] when a partition lacks a column of its root.
-    pub(super) fn of(relation: &pg_sys::RelationData) -> Result<Rc<Self>> {
+    pub(super) fn of(relation: &pg_sys::RelationData) -> Rc<Self> {
         if let Some(table) = TABLES.with_borrow(|tables| tables.get(&relation.rd_id).cloned()) {
-            return Ok(table);
+            return table;
         }
         let before = INVALIDATIONS.get();
-        let root = catalog::root_of(relation);
-        let table = Rc::new(Self::build(relation, root, catalog::capture_of(root))?);
+        let root = catalog::root_of(relation.rd_id);
+        let table = Rc::new(Self::build(relation, root, catalog::capture_of(root)));
         if INVALIDATIONS.get() == before {
             TABLES.with_borrow_mut(|tables| tables.insert(relation.rd_id, Rc::clone(&table)));
         }
-        Ok(table)
+        table
     }
 
     /// A relation as a part of `root`, whose column numbers and primary key its images have.
-    ///
-    /// # Errors
-    /// As [`Table::of`].
     pub(super) fn build(
         relation: &pg_sys::RelationData,
         root: pg_sys::Oid,
         collection: Option<u64>,
-    ) -> Result<Self> {
+    ) -> Self {
         let mut needs = Needs { relations: vec![root], ..Needs::default() };
         let shown = catalog::columns(root);
-        let mut columns = Vec::with_capacity(shown.len());
-        for column in &shown {
-            let attribute = attribute_named(relation, &column.name).ok_or_else(|| {
-                let message = format!("a partition has no column \"{}\"", column.name);
-                Error::new(Kind::Corrupted, message)
-            })?;
-            columns.push(ColumnReader {
+        let columns = shown.iter().map(|column| {
+            let attribute = attribute_named(relation, &column.name)?;
+            Some(ColumnReader {
                 at: (attribute.attnum - 1) as usize,
                 by_value: attribute.attbyval,
                 length: attribute.attlen,
                 encoder: Encoder::of(attribute.atttypid, &mut needs),
-            });
-        }
+            })
+        });
+        let columns: Vec<Option<ColumnReader>> = columns.collect();
         let key = catalog::primary_key(root).into_iter().map(|attnum| {
             let at = shown.iter().position(|c| c.attnum == attnum);
             at.expect("a column of the primary key is not dropped") as u16
         });
         let places = shown.iter().zip(&columns);
-        let places = places.map(|(shown, here)| Place { attnum: shown.attnum, at: here.at });
+        let places = places.filter_map(|(shown, here)| {
+            Some(Place { attnum: shown.attnum, at: here.as_ref()?.at })
+        });
         let generated = Generated::of(root, places.collect());
         let shape = Arc::new(Shape { key: key.collect(), columns: shown });
-        Ok(Self { collection, shape, columns, generated, needs })
+        Self { collection, shape, columns, generated, needs }
     }
 
     /// The settings under which images must be made: enter once, make both images.
@@ -119,7 +112,7 @@ impl Table {
         // SAFETY: the caller's.
         unsafe {
             let row = self.row(tuple, desc);
-            self.image_of(self.columns.iter().map(|c| c.read(&row)))
+            self.image_of(self.columns.iter().map(|c| read(c.as_ref(), &row)))
         }
     }
 
@@ -136,9 +129,13 @@ impl Table {
         // SAFETY: the caller's.
         unsafe {
             let (old, new) = (self.row(old, desc), self.row(new, desc));
-            let after = self.image_of(self.columns.iter().map(|c| c.read(&new)));
-            let before = self.columns.iter().zip(&after.values).map(|(column, value)| {
-                if column.unchanged(&old, &new) { value.clone() } else { column.read(&old) }
+            let after = self.image_of(self.columns.iter().map(|c| read(c.as_ref(), &new)));
+            let before = self.columns.iter().zip(&after.values).map(|(column, value)| match column
+                .as_ref()
+                .filter(|c| !c.unchanged(&old, &new))
+            {
+                Some(changed) => changed.read(&old),
+                None => value.clone(),
             });
             (self.image_of(before), after)
         }
@@ -160,6 +157,13 @@ impl Table {
     fn image_of(&self, values: impl Iterator<Item = Value>) -> Image {
         Image { shape: Arc::clone(&self.shape), values: values.collect() }
     }
+}
+
+/// # Safety
+/// As [`ColumnReader::read`].
+unsafe fn read(column: Option<&ColumnReader>, row: &Row) -> Value {
+    // SAFETY: the caller's.
+    column.map_or(Value::Null, |column| unsafe { column.read(row) })
 }
 
 impl ColumnReader {

@@ -100,15 +100,12 @@ pub(super) fn check_whole(oid: pg_sys::Oid) -> Result<()> {
     if !Relation::of(oid)?.is_partition {
         return Ok(());
     }
-    let opened = crate::pg::relation::Relation::open(oid, SHARED);
-    let root = qualified_name(catalog::root_of(&opened))?;
+    let root = qualified_name(catalog::root_of(oid))?;
     let message = format!("{} is a partition of {root}", qualified_name(oid)?);
     Err(Error::new(Kind::WrongObjectType, message)
         .detail("A partitioned table is captured as a whole.")
         .hint(format!("name the root: '{root}'")))
 }
-
-const SHARED: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
 fn check_root(oid: pg_sys::Oid, others: &[pg_sys::Oid]) -> Result<()> {
     let relation = Relation::of(oid)?;

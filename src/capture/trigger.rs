@@ -9,6 +9,7 @@ use event_source_model::change::{Change, Side};
 use pgrx::prelude::*;
 
 use super::table::Table;
+use super::truncated;
 use super::version::{command_of_deleted, command_of_new, version};
 use crate::error::{Error, Kind, Result, raised};
 
@@ -81,7 +82,7 @@ fn capture(call: &Call<'_>) -> Result<()> {
         let message = "event_source.capture_row must be called after a row's change";
         return Err(Error::new(Kind::WrongTransaction, message));
     }
-    let table = Table::of(call.relation)?;
+    let table = Table::of(call.relation);
     let Some(collection) = call.collection(&table)? else {
         return Ok(());
     };
@@ -108,14 +109,9 @@ fn capture(call: &Call<'_>) -> Result<()> {
         }
     };
     drop(settings);
-    crate::log::buffer::push(Change {
-        collection,
-        command,
-        fired: 0,
-        before,
-        after,
-        rewrite: false,
-    })
+    let change = Change { collection, command, fired: 0, before, after, rewrite: false };
+    truncated::note(&change);
+    crate::log::buffer::push(change)
 }
 
 /// The bits that tell row from statement triggers and when they fire.

@@ -65,6 +65,7 @@ fn next_transaction(after: &mut i64) -> Result<Option<Vec<Row>>> {
             continue;
         }
         let mut changes = transaction::raw(&stamps, &stamp)?;
+        changes.retain(|change| !change.is_schema_break());
         changes.sort_by_key(Change::place_in_transaction);
         let mut rows = Vec::with_capacity(changes.len());
         for (ordinal, change) in changes.into_iter().enumerate() {

@@ -39,6 +39,7 @@ pub fn position(source: &Source, start: &StartAt) -> Result<Position> {
     };
     check_kept(&position)?;
     history::check(history, &position)?;
+    source::check_generation(&source.definition, &position)?;
     Ok(position)
 }
 

@@ -117,6 +117,10 @@ fn place(change: &Change) -> Vec<u8> {
         // Beside what the transaction did to the row, so that a reader can stop between the two.
         place = u64::MAX.to_be_bytes().to_vec();
     }
+    if change.is_schema_break() {
+        // Before everything else of its collection, in place of which it is told.
+        return place;
+    }
     match change.key() {
         Some(key) => {
             let key = key.sort_bytes();

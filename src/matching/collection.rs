@@ -36,6 +36,8 @@ pub(super) struct Collection {
     filters: Vec<Option<SharedFilter>>,
     filter_of: HashMap<(Filter, Named), usize>,
     places: HashMap<SourceId, Place>,
+    /// Of each source, see [`Definition::generation`].
+    generations: HashMap<SourceId, u32>,
     /// Of this transaction, once it needed one.
     execution: Option<Execution>,
 }
@@ -69,6 +71,7 @@ impl Collection {
             filters: Vec::new(),
             filter_of: HashMap::new(),
             places: HashMap::new(),
+            generations: HashMap::new(),
             execution: None,
         })
     }
@@ -87,8 +90,12 @@ impl Collection {
         definition.watch.iter().flatten().try_for_each(|&attnum| self.table.check(attnum))?;
         let found = match &definition.set {
             Set::Collection => None,
-            Set::Index { index, terms } => {
-                let index = self.index_named(index)?;
+            Set::Index { index: named, shape, terms } => {
+                let index = self.index_named(named)?;
+                if crate::source::index_shape(self.indexes[index].oid) != Some(*shape) {
+                    let other = format!("index {} of the event source is another one", named.name);
+                    return Err(Error::new(Kind::SchemaChanged, other).hint("get a new token"));
+                }
                 let read = self.indexes[index].terms(terms.iter().map(Option::as_deref))?;
                 Some((index, read, false))
             }
@@ -112,10 +119,12 @@ impl Collection {
             shared.users += 1;
         }
         self.places.insert(source, place);
+        self.generations.insert(source, definition.generation);
         Ok(())
     }
 
     pub(super) fn remove(&mut self, source: SourceId) {
+        self.generations.remove(&source);
         let filter = match self.places.remove(&source) {
             None => None,
             Some(Place::Everything) => {
@@ -151,6 +160,9 @@ impl Collection {
 
     /// What the change is for each source.
     pub(super) fn matches(&mut self, change: &NetChange) -> Matches {
+        if change.is_schema_break() {
+            return self.end_generations();
+        }
         let guard = if self.may_fail() { Guard::Together } else { Guard::Bare };
         let together = match guard {
             Guard::Together => guarded(|| Ok(self.look(change, guard))),
@@ -161,6 +173,16 @@ impl Collection {
             self.forget_execution();
             self.look(change, Guard::Apart)
         })
+    }
+
+    /// A schema break ends the sources that were made before it. Those that were made after it may be
+    /// here already: their tokens have seen its transaction.
+    fn end_generations(&self) -> Matches {
+        // A collection that is gone has no source left that could go on.
+        let now = crate::source::generation_of(self.id).unwrap_or(u32::MAX);
+        let ended = self.generations.iter().filter(|&(_, &generation)| generation < now);
+        let failed = ended.map(|(&source, _)| (source, crate::source::schema_break()));
+        Matches { failed: failed.collect(), ..Matches::default() }
     }
 
     fn look(&mut self, change: &NetChange, guard: Guard) -> Matches {

@@ -3,11 +3,15 @@
 //! Runs in backends and in the worker; reads only.
 
 use event_source_model::event::View;
+use event_source_model::position::Position;
 use event_source_model::source::Definition;
 use pgrx::pg_sys;
 
 use super::private::{self, AsOf, Lookup, Row};
 use crate::error::{Error, Kind, Result};
+
+/// The column of `event_source.capture`.
+const BREAKS: i16 = 6;
 
 /// A captured table.
 #[derive(Clone, Debug)]
@@ -17,6 +21,8 @@ pub(crate) struct Collection {
     pub relation: pg_sys::Oid,
     /// What the JSON protocols call it.
     pub name: String,
+    /// For each schema break a time below it, at which everybody else was locked out already.
+    breaks: Vec<i64>,
 }
 
 impl Collection {
@@ -25,7 +31,13 @@ impl Collection {
             id: row.get::<i64>(1)? as u64,
             relation: row.get::<pg_sys::Oid>(2)?,
             name: row.get::<String>(3)?,
+            breaks: row.get::<Vec<i64>>(BREAKS)?,
         })
+    }
+
+    /// How many schema breaks there were.
+    pub(super) fn generation(&self) -> u32 {
+        self.breaks.len() as u32
     }
 
     /// The capture of that id, `None` when it was released or its table is gone.
@@ -42,10 +54,7 @@ impl Collection {
 
     /// As [`Self::by_id`], but an error for a source whose collection is gone.
     pub(super) fn of(definition: &Definition) -> Result<Self> {
-        Self::by_id(definition.collection)?.ok_or_else(|| {
-            Error::new(Kind::SourceGone, "the table of the event source is no longer captured")
-                .hint("a table that is captured again needs new event sources")
-        })
+        Self::by_id(definition.collection)?.ok_or_else(gone)
     }
 
     fn of_relation(relation: pg_sys::Oid, as_of: AsOf) -> Result<Option<Self>> {
@@ -71,7 +80,12 @@ impl Collection {
             ))
         })?;
         match Self::of_relation(relation, AsOf::Statement)? {
-            Some(seen) if seen.id == now.id => Ok(now),
+            Some(seen) if seen.id == now.id && seen.breaks == now.breaks => Ok(now),
+            Some(seen) if seen.id == now.id => Err(Error::new(
+                Kind::SnapshotTooOld,
+                format!("the snapshot is older than a schema change of table {name}"),
+            )
+            .hint("run it again in a new transaction")),
             _ => Err(Error::new(
                 Kind::SnapshotTooOld,
                 format!("the snapshot is older than the capture of table {name}"),
@@ -89,6 +103,36 @@ pub(crate) fn relation_of(collection: u64) -> Result<Option<pg_sys::Oid>> {
     Ok(Collection::by_id(collection)?.map(|c| c.relation))
 }
 
+/// Whether a reader of the source may go on behind the position. Up to the break that ended the
+/// source's generation it may: the log says where that is.
+///
+/// # Errors
+/// [`Kind::SchemaChanged`], and when the collection is gone.
+pub(crate) fn check_generation(definition: &Definition, position: &Position) -> Result<()> {
+    let breaks = Collection::of(definition)?.breaks;
+    match breaks.get(definition.generation as usize) {
+        Some(&end) if position.txn_ts >= end => Err(schema_break()),
+        _ => Ok(()),
+    }
+}
+
+/// How many schema breaks the collection had so far.
+///
+/// # Errors
+/// The collection is gone.
+pub(crate) fn generation_of(collection: u64) -> Result<u32> {
+    Collection::by_id(collection)?.map(|c| c.generation()).ok_or_else(gone)
+}
+
+/// What a source ends with at a schema break.
+pub(crate) fn schema_break() -> Error {
+    Error::new(
+        Kind::SchemaChanged,
+        "the table of the event source was rewritten or has another primary key",
+    )
+    .hint("read the table anew and go on with a new event source")
+}
+
 /// How the source's events are shown.
 ///
 /// # Errors
@@ -99,6 +143,11 @@ pub(crate) fn view(definition: &Definition) -> Result<View> {
         fields: definition.fields.clone(),
         history: crate::order::history_id(),
     })
+}
+
+fn gone() -> Error {
+    Error::new(Kind::SourceGone, "the table of the event source is no longer captured")
+        .hint("a table that is captured again needs new event sources")
 }
 
 fn exists(relation: pg_sys::Oid) -> bool {

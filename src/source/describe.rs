@@ -23,7 +23,7 @@ pub(super) fn describe(token: &str) -> Result<Value> {
     };
     let set = match &definition.set {
         Set::Collection => json!({ "kind": "collection" }),
-        Set::Index { index, terms } => {
+        Set::Index { index, terms, .. } => {
             json!({ "kind": "index", "index": index.name, "terms": terms })
         }
         Set::Row { key } => json!({ "kind": "row", "key": key }),

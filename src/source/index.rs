@@ -4,9 +4,11 @@
 //! nor its table: a re-check of rights must not wait behind an `ALTER TABLE`.
 
 use std::collections::BTreeSet;
+use std::ffi::CStr;
 
 use event_source_model::source::Named;
 use pgrx::{IntoDatum as _, PgList, direct_function_call, pg_sys};
+use sha2::{Digest as _, Sha256};
 
 use super::names;
 use crate::error::{Error, Kind, Result};
@@ -26,6 +28,8 @@ pub(super) struct Index {
     pub key_types: Vec<pg_sys::Oid>,
     /// Columns that its expressions and its predicate read; 0 stands for the whole row.
     pub reads: BTreeSet<i16>,
+    /// A hash of the columns, the expressions and the predicate, whatever the index is called.
+    pub shape: u64,
 }
 
 impl Index {
@@ -55,6 +59,7 @@ impl Index {
             let columns = form.indkey.values.as_slice(form.indnatts as usize).to_vec();
             let expressions = nodes(tuple, pg_sys::Anum_pg_index_indexprs);
             let predicate = nodes(tuple, pg_sys::Anum_pg_index_indpred);
+            let shape = shape(&columns, form.indnkeyatts, [expressions, predicate]);
             let mut reads = columns_of(expressions);
             reads.extend(columns_of(predicate));
 
@@ -81,6 +86,7 @@ impl Index {
                 keys,
                 key_types,
                 reads,
+                shape,
             }
         }
     }
@@ -152,6 +158,11 @@ pub(super) fn of_source(named: &Named, table: pg_sys::Oid) -> Result<Index> {
     })
 }
 
+/// The shape of an index, `None` when there is no such index.
+pub(crate) fn shape_of(index: pg_sys::Oid) -> Option<u64> {
+    Index::find(index).map(|index| index.shape)
+}
+
 /// Whether equality is defined by the index: what terms need.
 pub(super) fn require_equality(index: &Index, name: &str) -> Result<()> {
     if !index.valid {
@@ -205,6 +216,23 @@ unsafe fn nodes(tuple: pg_sys::HeapTuple, column: u32) -> *mut pg_sys::List {
         }
         pg_sys::stringToNode(pg_sys::text_to_cstring(datum.cast_mut_ptr())).cast()
     }
+}
+
+/// # Safety
+/// The nodes are null or expressions that were read from a catalog: without places in a text.
+unsafe fn shape(columns: &[i16], keys: i16, nodes: [*mut pg_sys::List; 2]) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update(keys.to_be_bytes());
+    for column in columns {
+        hash.update(column.to_be_bytes());
+    }
+    for node in nodes {
+        // SAFETY: the caller's; the result is a palloc'd C string.
+        let text = unsafe { CStr::from_ptr(pg_sys::nodeToString(node.cast())) };
+        hash.update(text.to_bytes_with_nul());
+    }
+    let digest = hash.finalize();
+    u64::from_be_bytes(digest[..8].try_into().expect("eight bytes"))
 }
 
 fn access_method(index: pg_sys::Oid) -> pg_sys::Oid {

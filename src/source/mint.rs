@@ -65,6 +65,7 @@ pub(super) fn mint(request: Request) -> Result<String> {
     };
     let definition = Definition {
         collection: target.collection().id,
+        generation: target.collection().generation(),
         set,
         filter: match (&narrowing.filter, &narrowing.params) {
             (Some(text), params) => {
@@ -118,7 +119,7 @@ fn set(target: &Target, terms: Option<Argument>, key: Option<Argument>) -> Resul
         (Target::Index { oid, index, .. }, terms, None) => {
             let named = names::named_relation(*oid)?;
             let terms = key::terms(index, &named.name, terms)?;
-            Ok(Set::Index { index: named, terms })
+            Ok(Set::Index { index: named, shape: index.shape, terms })
         }
     }
 }

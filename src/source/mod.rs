@@ -25,7 +25,8 @@ mod sql;
 #[path = "../../pgrx-tests/source.rs"]
 mod tests;
 
-pub(crate) use collection::{relation_of, view};
+pub(crate) use collection::{check_generation, generation_of, relation_of, schema_break, view};
+pub(crate) use index::shape_of as index_shape;
 pub(crate) use key::{key_columns, key_texts};
 pub(crate) use names::columns;
 pub(crate) use open::{open, open_in_sql};

@@ -144,7 +144,7 @@ fn oid(name: &'static CStr) -> Result<pg_sys::Oid> {
     };
     if oid == pg_sys::InvalidOid {
         return Err(Error::new(
-            Kind::UndefinedObject,
+            Kind::NotCaptured,
             format!("there is no event_source.{}", name.to_string_lossy()),
         )
         .hint("run CREATE EXTENSION event_source in this database"));

@@ -74,6 +74,7 @@ impl Answerer {
             let source = opened(access)?;
             let position = request::position(&source, start)?;
             check_not_before(access.wire, &source, &position)?;
+            check_not_over(&source, &position, published)?;
             let skip = position.skipping.is_some();
             // Before it counts as a stream: one that is refused is never closed.
             let view = source::view(&source.definition)?;
@@ -113,6 +114,15 @@ impl Answerer {
                 error: chunk.error,
             })
         })
+    }
+
+    /// Ends all sources.
+    pub fn end_all(&mut self, error: &Error, out: &mut Vec<ToServer>) {
+        let all: Vec<SourceId> = self.sources.iter().map(|(id, _)| id).collect();
+        for source in all {
+            self.sources.end(source);
+            out.push(ToServer::Ended { source, refusal: error.clone().into() });
+        }
     }
 
     /// Looks again at the rights of open sources after something changed, a slice at a time.
@@ -179,6 +189,20 @@ fn check_not_before(wire: Wire, source: &Source, position: &Position) -> Result<
         ));
     }
     Ok(())
+}
+
+/// Behind the last event before a schema break a stream would only say that once more, and a browser
+/// would open it again and again: it stops at a refusal.
+fn check_not_over(source: &Source, position: &Position, published: i64) -> Result<()> {
+    if source.definition.generation >= source::generation_of(source.definition.collection)? {
+        return Ok(());
+    }
+    let mut evaluator = Evaluator::open(&source.definition)?;
+    let skip = read::Skip::of(source, position);
+    let (from, limits) = (position.clone(), read::Limits::of_slice(1));
+    let chunk = read::read(&mut evaluator, &source.definition, skip, from, published, limits)?;
+    let is_over = chunk.events.is_empty() && chunk.error.is_some();
+    if is_over { Err(source::schema_break()) } else { Ok(()) }
 }
 
 fn refused(request: RequestId, error: Error) -> ToServer {

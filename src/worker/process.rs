@@ -24,7 +24,7 @@ use super::prepared::Settler;
 use super::sockets;
 use super::tail::{Looked, News, Tailer};
 use crate::compat;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 use crate::log::segment;
 use crate::order::shared::{self, Shared, Worker};
 use crate::order::wake;
@@ -253,7 +253,16 @@ impl Process {
             }
             match looked.failed {
                 // The extension was dropped. Another worker waits for it to be created again.
-                Some(Kind::NotCaptured) => leave_to_another(),
+                Some(Kind::NotCaptured) => {
+                    let mut out = Vec::new();
+                    answerer.end_all(&extension_gone(), &mut out);
+                    // The pipe is flushed by the exit callback.
+                    if let Err(error) = with_pipe(|pipe| out.iter().try_for_each(|m| pipe.send(m)))
+                    {
+                        return End::Lost(error.to_string());
+                    }
+                    leave_to_another()
+                }
                 Some(_) => {
                     // Not at once: an error that lasts would fill the server's log.
                     wait(None, false, RETRY);
@@ -307,6 +316,10 @@ impl Process {
 fn leave_to_another() -> ! {
     // SAFETY: on the process's only thread, outside a transaction.
     unsafe { compat::exit_process(1) }
+}
+
+fn extension_gone() -> Error {
+    Error::new(Kind::SourceGone, "extension event_source was dropped from the database")
 }
 
 /// A moment without being woken, before one more look.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event_source_door::message::{SourceId, Tail, TailChange, ToServer};
+use event_source_model::event::EventType;
 use event_source_model::net::NetChange;
 use event_source_model::position::Position;
 use pgrx::pg_sys;
@@ -156,7 +157,15 @@ impl Tailer {
                         if change.rewrite {
                             out.push(ToServer::Forget);
                         }
-                        if let Some(change) = matched(sources, position, change, out) {
+                        let matches = sources.matcher.matches(&change);
+                        if !matches.failed.is_empty() {
+                            // What these sources saw before comes before their end.
+                            let changes = std::mem::take(&mut changes);
+                            bytes_before += std::mem::take(&mut bytes);
+                            out.push(ToServer::Tail(Tail { since, closed: since, changes }));
+                            end_all(sources, matches.failed, out);
+                        }
+                        if let Some(change) = seen(matches.seen_by, position, change) {
                             let images = change.before.iter().chain(&change.after);
                             bytes += images.map(|i| log::image_size(i)).sum::<usize>();
                             changes.push(change);
@@ -225,19 +234,13 @@ impl Tailer {
     }
 }
 
-/// The change and who sees it, if anybody does. Sources that fail on it are ended.
-fn matched(
-    sources: &mut Sources,
+/// The change and who sees it, if anybody does.
+fn seen(
+    seen_by: Vec<(SourceId, EventType)>,
     position: Position,
     change: NetChange,
-    out: &mut Vec<ToServer>,
 ) -> Option<TailChange> {
-    if !sources.matcher.wants(change.collection) {
-        return None;
-    }
-    let matches = sources.matcher.matches(&change);
-    end_all(sources, matches.failed, out);
-    if matches.seen_by.is_empty() {
+    if seen_by.is_empty() {
         return None;
     }
     Some(TailChange {
@@ -245,7 +248,7 @@ fn matched(
         key: change.key,
         before: change.before.map(Arc::new),
         after: change.after.map(Arc::new),
-        seen_by: matches.seen_by,
+        seen_by,
     })
 }
 

@@ -247,4 +247,3 @@ fn the_log_stays_out_of_logical_decoding() {
         .unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (2001, 0));
 }
-

@@ -32,7 +32,8 @@ pub struct Side {
     pub version: RowVersion,
 }
 
-/// What one command did to one row. `before` alone is a delete, `after` alone an insert.
+/// What one command did to one row. `before` alone is a delete, `after` alone an insert. Neither is
+/// a schema break: the command did something to all rows that is in no event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The id of the capture that logged it.
@@ -47,6 +48,17 @@ pub struct Change {
     /// No command: the row's past was erased from the log. `after` is the row as it was then, or
     /// only its key when it was gone.
     pub rewrite: bool,
+}
+
+impl Change {
+    /// From here on the rows of the collection are not what the events before make of them.
+    pub fn schema_break(collection: u64, command: u32) -> Self {
+        Self { collection, command, fired: 0, before: None, after: None, rewrite: false }
+    }
+
+    pub fn is_schema_break(&self) -> bool {
+        self.before.is_none() && self.after.is_none()
+    }
 }
 
 /// Why a stored payload could not be read.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::change::{Change, RowVersion, Side};
 use crate::image::{Image, Key};
 
-/// What one transaction did to one row. At least one side is there.
+/// What one transaction did to one row. At least one side is there, but for a schema break.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetChange {
     pub collection: u64,
@@ -23,6 +23,13 @@ pub struct NetChange {
     /// Nothing happened to the row: its past was erased from the log. `after` is the row as it was
     /// then, or only its key.
     pub rewrite: bool,
+}
+
+impl NetChange {
+    /// See [`Change::schema_break`]: every source of the collection ends here.
+    pub fn is_schema_break(&self) -> bool {
+        self.before.is_none() && self.after.is_none()
+    }
 }
 
 /// The order in which the changes of a transaction are folded.
@@ -66,11 +73,11 @@ pub fn net_in(sequence: Sequence, changes: Vec<Change>) -> Vec<NetChange> {
                 None => new_row(&mut rows, &change),
             },
         };
-        if key.is_none()
-            && !change.rewrite
-            && let Some(after) = &change.after
-        {
-            by_version.insert(after.version, index);
+        if key.is_none() && !change.rewrite {
+            // The old one too: a TRUNCATE may have captured the end of a row that somebody else's
+            // trigger then ended before it.
+            let sides = change.before.iter().chain(&change.after);
+            by_version.extend(sides.map(|side| (side.version, index)));
         }
         rows[index].fold(at, change);
     }
@@ -115,6 +122,8 @@ struct Row {
     before: Option<Image>,
     /// Versions that the transaction made and has not yet ended; at most one at its end.
     alive: Vec<Side>,
+    /// Not a row, but a schema break.
+    is_break: bool,
     last: usize,
     rewrite: bool,
 }
@@ -124,6 +133,7 @@ fn new_row(rows: &mut Vec<Row>, change: &Change) -> usize {
         collection: change.collection,
         before: None,
         alive: Vec::new(),
+        is_break: change.is_schema_break(),
         last: 0,
         rewrite: change.rewrite,
     });
@@ -159,6 +169,10 @@ impl Row {
 
     fn finish(mut self) -> Option<NetChange> {
         let after = self.alive.pop().map(|s| s.image);
+        if self.is_break {
+            let (collection, before) = (self.collection, self.before);
+            return Some(NetChange { collection, key: None, before, after, rewrite: false });
+        }
         let key = after.as_ref().or(self.before.as_ref())?.key();
         Some(NetChange {
             collection: self.collection,

@@ -22,7 +22,9 @@ pub enum Set {
     Collection,
     /// The rows of an index whose leading key columns equal the terms; `None` is IS NULL.
     /// Terms are text as the column type's output function writes it under pinned settings.
-    Index { index: Named, terms: Vec<Option<String>> },
+    /// The shape is that of the index when the token was minted: one that is made again under the
+    /// same name may have other columns.
+    Index { index: Named, shape: u64, terms: Vec<Option<String>> },
     /// One row, by the text of each column of its primary key.
     Row { key: Vec<String> },
 }
@@ -55,6 +57,9 @@ impl Types {
 pub struct Definition {
     /// The id of the capture; a table captured again has a new one.
     pub collection: u64,
+    /// How many schema breaks the collection had when the token was minted. A reader of an earlier
+    /// generation gets as far as the break that ended it.
+    pub generation: u32,
     pub set: Set,
     pub filter: Option<Filter>,
     /// The columns shown in `data`; `None` for all.

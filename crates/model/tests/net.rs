@@ -291,3 +291,35 @@ fn a_row_that_came_with_a_partition_and_was_updated_is_one_add() {
     let deleted = change(2, Some(side(0, None)), None);
     assert_eq!(net(vec![attached, deleted]), Vec::new());
 }
+
+#[test]
+fn a_schema_break_stands_where_it_happened() {
+    let shape = Arc::new(Shape {
+        columns: vec![Column { attnum: 1, name: "id".to_owned() }],
+        key: vec![0],
+    });
+    let insert = |key: i64, command: u32| {
+        let version = RowVersion { table: 1, block: 0, offset: key as u16, made_by: Some(command) };
+        let image = Image { shape: Arc::clone(&shape), values: vec![Value::Int(key)] };
+        let after = Some(Side { image, version });
+        Change { collection: 1, command, fired: 0, before: None, after, rewrite: false }
+    };
+    let net = net(vec![insert(2, 3), Change::schema_break(1, 2), insert(1, 1)]);
+    let breaks: Vec<bool> = net.iter().map(NetChange::is_schema_break).collect();
+    assert_eq!(breaks, [false, true, false]);
+}
+
+#[test]
+fn a_row_without_key_that_is_ended_twice_is_one_remove() {
+    let shape = Arc::new(Shape {
+        columns: vec![Column { attnum: 1, name: "v".to_owned() }],
+        key: Vec::new(),
+    });
+    let end = |command: u32| {
+        let version = RowVersion { table: 1, block: 0, offset: 1, made_by: None };
+        let image = Image { shape: Arc::clone(&shape), values: vec![Value::Int(7)] };
+        let before = Some(Side { image, version });
+        Change { collection: 1, command, fired: 0, before, after: None, rewrite: false }
+    };
+    assert_eq!(net(vec![end(1), end(2)]).len(), 1);
+}

@@ -16,7 +16,11 @@ fn set() -> impl Strategy<Value = Set> {
     let terms = proptest::collection::vec(proptest::option::of(".{0,10}"), 0..4);
     prop_oneof![
         Just(Set::Collection),
-        (named(), terms).prop_map(|(index, terms)| Set::Index { index, terms }),
+        (named(), any::<u64>(), terms).prop_map(|(index, shape, terms)| Set::Index {
+            index,
+            shape,
+            terms
+        }),
         proptest::collection::vec(".{0,10}", 1..3).prop_map(|key| Set::Row { key }),
     ]
 }
@@ -26,16 +30,11 @@ fn source() -> impl Strategy<Value = Source> {
         .prop_map(|(expression, columns)| Filter { expression, columns });
     let numbers = || proptest::option::of(proptest::collection::vec(any::<i16>(), 0..5));
     let flags = any::<[bool; 3]>().prop_map(|[add, update, remove]| Types { add, update, remove });
+    let collection = (any::<u64>(), any::<u32>());
     let definition =
-        (any::<u64>(), set(), proptest::option::of(filter), numbers(), numbers(), flags, named())
-            .prop_map(|(collection, set, filter, fields, watch, types, role)| Definition {
-                collection,
-                set,
-                filter,
-                fields,
-                watch,
-                types,
-                role,
+        (collection, set(), proptest::option::of(filter), numbers(), numbers(), flags, named())
+            .prop_map(|((collection, generation), set, filter, fields, watch, types, role)| {
+                Definition { collection, generation, set, filter, fields, watch, types, role }
             });
     let start = (any::<i64>(), proptest::collection::vec(any::<i64>(), 0..20))
         .prop_map(|(closed, seen)| Start { closed, seen });
@@ -106,6 +105,7 @@ fn a_source_that_makes_too_long_a_token_is_refused() {
     let role = Named { oid: 1, name: "x".repeat(MAX_LENGTH) };
     let definition = Definition {
         collection: 1,
+        generation: 0,
         set: Set::Collection,
         filter: None,
         fields: None,
