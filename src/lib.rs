@@ -33,6 +33,7 @@ mod worker;
 ::pgrx::extension_sql_file!("../sql/ddl.sql", name = "ddl", requires = ["capture"]);
 ::pgrx::extension_sql_file!("../sql/source.sql", name = "source", requires = ["ddl"]);
 ::pgrx::extension_sql_file!("../sql/feed.sql", name = "feed", requires = ["source"]);
+::pgrx::extension_sql_file!("../sql/replication.sql", name = "replication", requires = ["feed"]);
 ::pgrx::extension_sql_file!("../sql/views.sql", name = "views", finalize);
 
 /// Called by the postmaster when it loads the library, and by a backend that finds it not loaded.
