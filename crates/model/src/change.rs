@@ -66,13 +66,14 @@ impl Change {
 #[error("the log entry is damaged: {0}")]
 pub struct DamagedPayload(#[from] postcard::Error);
 
-#[derive(Serialize, Deserialize)]
+/// A payload as it is read.
+#[derive(Deserialize)]
 struct Stored {
     shapes: Vec<Shape>,
     changes: Vec<StoredChange>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct StoredChange {
     collection: u64,
     command: u32,
@@ -82,14 +83,14 @@ struct StoredChange {
     rewrite: bool,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct StoredSide {
     shape: u32,
     version: RowVersion,
     values: Vec<Value>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 enum StoredBefore {
     Whole(StoredSide),
     /// The columns, by index, in which the old image differs from the new one.
@@ -99,12 +100,44 @@ enum StoredBefore {
     },
 }
 
+/// The same as it is written: with the values where they are, for they may be large.
+#[derive(Serialize)]
+struct Storing<'a> {
+    shapes: Vec<&'a Shape>,
+    changes: Vec<StoringChange<'a>>,
+}
+
+#[derive(Serialize)]
+struct StoringChange<'a> {
+    collection: u64,
+    command: u32,
+    fired: u64,
+    after: Option<StoringSide<'a>>,
+    before: Option<StoringBefore<'a>>,
+}
+
+#[derive(Serialize)]
+struct StoringSide<'a> {
+    shape: u32,
+    version: RowVersion,
+    values: &'a [Value],
+}
+
+#[derive(Serialize)]
+enum StoringBefore<'a> {
+    Whole(StoringSide<'a>),
+    Differs { version: RowVersion, values: Vec<(u16, &'a Value)> },
+}
+
 /// Encodes changes for the log.
 pub fn encode(changes: &[Change]) -> Vec<u8> {
-    let mut shapes: Vec<Arc<Shape>> = Vec::new();
+    const PLAIN: &str = "changes are plain data and encode";
+    let mut shapes: Vec<&Arc<Shape>> = Vec::new();
     let changes = changes.iter().map(|c| store(&mut shapes, c)).collect();
-    let shapes = shapes.into_iter().map(Arc::unwrap_or_clone).collect();
-    postcard::to_stdvec(&Stored { shapes, changes }).expect("changes are plain data and encode")
+    let storing = Storing { shapes: shapes.into_iter().map(Arc::as_ref).collect(), changes };
+    // Counted first: a buffer that grows by doubling holds a large value three times.
+    let size = postcard::experimental::serialized_size(&storing).expect(PLAIN);
+    postcard::to_extend(&storing, Vec::with_capacity(size)).expect(PLAIN)
 }
 
 /// Reads what [`encode`] wrote.
@@ -114,20 +147,20 @@ pub fn decode(payload: &[u8]) -> Result<Vec<Change>, DamagedPayload> {
     stored.changes.into_iter().map(|c| restore(&shapes, c)).collect()
 }
 
-fn store(shapes: &mut Vec<Arc<Shape>>, change: &Change) -> StoredChange {
+fn store<'a>(shapes: &mut Vec<&'a Arc<Shape>>, change: &'a Change) -> StoringChange<'a> {
     let after = change.after.as_ref().map(|s| store_side(shapes, s));
     let before = change.before.as_ref().map(|before| match &change.after {
         Some(after) if same_shape(&before.image.shape, &after.image.shape) => {
             let differs = before.image.values.iter().zip(&after.image.values).enumerate();
             let values = differs
                 .filter(|(_, (old, new))| old != new)
-                .map(|(i, (old, _))| (i as u16, old.clone()))
+                .map(|(i, (old, _))| (i as u16, old))
                 .collect();
-            StoredBefore::Differs { version: before.version, values }
+            StoringBefore::Differs { version: before.version, values }
         }
-        _ => StoredBefore::Whole(store_side(shapes, before)),
+        _ => StoringBefore::Whole(store_side(shapes, before)),
     });
-    StoredChange {
+    StoringChange {
         collection: change.collection,
         command: change.command,
         fired: change.fired,
@@ -137,13 +170,13 @@ fn store(shapes: &mut Vec<Arc<Shape>>, change: &Change) -> StoredChange {
     }
 }
 
-fn store_side(shapes: &mut Vec<Arc<Shape>>, side: &Side) -> StoredSide {
+fn store_side<'a>(shapes: &mut Vec<&'a Arc<Shape>>, side: &'a Side) -> StoringSide<'a> {
     let shape = &side.image.shape;
     let at = shapes.iter().position(|s| same_shape(s, shape)).unwrap_or_else(|| {
-        shapes.push(Arc::clone(shape));
+        shapes.push(shape);
         shapes.len() - 1
     });
-    StoredSide { shape: at as u32, version: side.version, values: side.image.values.clone() }
+    StoringSide { shape: at as u32, version: side.version, values: &side.image.values }
 }
 
 fn same_shape(a: &Arc<Shape>, b: &Arc<Shape>) -> bool {
