@@ -13,6 +13,7 @@
 //! - [`wait`]: the one place that sleeps
 //! - [`consume`]: clients of streams and feeds
 //! - [`follow`]: reading a set through SQL, and looking closely at refusals
+//! - [`rebuild`]: followers that rebuild tables, and what can be wrong with what they were told
 //! - [`resume`]: a client that resumes through everything, beside a writer that may notice nothing
 #![forbid(unsafe_code)]
 
@@ -24,6 +25,7 @@ pub mod health;
 pub mod options;
 pub mod private;
 pub mod processes;
+pub mod rebuild;
 pub mod resume;
 pub mod wait;
 

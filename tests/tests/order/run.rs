@@ -1,26 +1,28 @@
 //! One run of the order test: a cluster, its writers, its followers, and what they found.
 
-mod followers;
-mod replica;
-mod replica_tests;
 mod table;
 mod workload;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use event_source_tests::consume::{Form, Version};
+pub(crate) use event_source_tests::rebuild::Disorder;
+use event_source_tests::rebuild::quiet::{Tables, behind_everything, rows};
+use event_source_tests::rebuild::source::Access;
+use event_source_tests::rebuild::{Follower, Quiet, Replica, Transport};
 use event_source_tests::{Build, Cluster, Options};
 use postgres::Client;
 
-pub(crate) use replica::Disorder;
-use replica::{Replica, same_sequence};
+use table::OPEN_KEY;
 pub(crate) use table::Shape;
-use table::{MARKER_KEY, OPEN_KEY};
 use workload::{Goal, Session};
 
 /// Concurrent writers, the open one not counted.
 const SESSIONS: u64 = 8;
+/// Each rebuilds the table on its own.
+const FOLLOWERS: [Transport; 3] =
+    [Transport::Native(Form::Lines, Version::Http2), Transport::Pages, Transport::Cut];
 
 /// Each of these tests wants the whole machine.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
@@ -43,7 +45,7 @@ pub(crate) struct Run {
 #[derive(Debug)]
 pub(crate) struct Report {
     pub committed: u64,
-    pub events: usize,
+    pub events: u64,
 }
 
 impl Run {
@@ -55,46 +57,31 @@ impl Run {
         let _serving = cluster.serving();
         let mut open = OpenWriter::start(&cluster, self.shape);
         let goal = Goal::new(self.transactions);
-        let stop = AtomicBool::new(false);
+        let quiet = Quiet::default();
 
-        let outcomes = thread::scope(|scope| {
-            let (goal, stop, token) = (&goal, &stop, token.as_str());
-            let address = cluster.http();
-            let stopped = || stop.load(Ordering::Relaxed);
-            let new = || Replica::new(self.shape);
-            let watched = |outcome: followers::Outcome| {
-                if outcome.is_err() {
-                    stop.store(true, Ordering::Relaxed);
-                    goal.give_up();
-                }
-                outcome
-            };
-            let page_client = cluster.connect();
-            let followers = [
-                (
-                    "stream",
-                    scope.spawn(move || watched(followers::stream(address, token, new(), stopped))),
-                ),
-                (
-                    "feed",
-                    scope.spawn(move || {
-                        watched(followers::feed(
-                            address,
-                            page_client,
-                            token,
-                            self.seed,
-                            new(),
-                            stopped,
-                        ))
-                    }),
-                ),
-                (
-                    "cut stream",
-                    scope.spawn(move || {
-                        watched(followers::cut_stream(address, token, self.seed, new(), stopped))
-                    }),
-                ),
-            ];
+        let events = thread::scope(|scope| {
+            let (goal, quiet) = (&goal, &quiet);
+            let _end = quiet.ends_with_me();
+            let followers = FOLLOWERS.map(|transport| {
+                let follower = Follower {
+                    access: Access { http: cluster.http(), sql: cluster.config() },
+                    transport,
+                    token: token.clone(),
+                    seed: self.seed,
+                    breaks: false,
+                };
+                scope.spawn(move || {
+                    let mut watcher = quiet.watcher("t", transport.name());
+                    follower
+                        .run(Replica::new(self.shape.identity()), &mut watcher)
+                        .map(|replica| replica.events)
+                        .unwrap_or_else(|disorder| {
+                            quiet.fail(transport.name(), disorder);
+                            goal.give_up();
+                            0
+                        })
+                })
+            });
             let sessions: Vec<_> = (0..SESSIONS)
                 .map(|number| {
                     let client = cluster.connect();
@@ -108,11 +95,15 @@ impl Run {
             open.commit();
             let mut last = cluster.connect();
             table::change_much(&mut last);
-            insert(&mut last, "t", MARKER_KEY);
-            followers.map(|(name, thread)| (name, thread.join().expect("a follower panicked")))
+            let tables = Tables::from([("t".to_owned(), rows(&mut last, "t"))]);
+            quiet.compare(behind_everything(&mut last), tables, followers.len());
+            quiet.stop();
+            followers.map(|thread| thread.join().expect("a follower panicked"))
         });
-
-        judge(&cluster, &goal, outcomes)
+        match quiet.fault() {
+            Some((_, disorder)) => Err(disorder),
+            None => Ok(Report { committed: goal.committed(), events: events[0] }),
+        }
     }
 
     fn cluster(self) -> Cluster {
@@ -129,27 +120,6 @@ impl Run {
         }
         .start()
     }
-}
-
-/// The first fault, or that there is none.
-fn judge(
-    cluster: &Cluster,
-    goal: &Goal,
-    outcomes: [(&'static str, followers::Outcome); 3],
-) -> Result<Report, Disorder> {
-    let mut replicas = Vec::new();
-    for (name, outcome) in outcomes {
-        replicas.push((name, outcome?));
-    }
-    let table = table::rows(&mut cluster.connect());
-    for (_, replica) in &replicas {
-        replica.compare(&table)?;
-    }
-    let (first, rest) = replicas.split_first().expect("three followers");
-    for other in rest {
-        same_sequence((first.0, &first.1.sequence), (other.0, &other.1.sequence))?;
-    }
-    Ok(Report { committed: goal.committed(), events: first.1.sequence.len() })
 }
 
 /// A transaction that wrote before all others and commits behind them.
