@@ -1,0 +1,59 @@
+//! The nemesis: a weighted random machine of everything that PostgreSQL can do to rows and tables,
+//! against a real cluster whose sessions, worker and server are ended meanwhile.
+//!
+//! Thirty followers by all transports rebuild thirteen tables from events alone. Each checks the
+//! order of every row's events, that every old image is the one that the events so far make, that
+//! transactions come whole; at quiet points each copy has to equal its table, and all followers of a
+//! table have to have seen one sequence.
+//!
+//! `NEMESIS_SEED` chooses what the sessions do: the same seed composes the same statements for each of
+//! them, in the same order. What these do to each other is PostgreSQL's scheduling and cannot be
+//! replayed. `NEMESIS_SECONDS` is how long it runs; everything on the menu is done in any case.
+
+#[path = "nemesis/composer.rs"]
+mod composer;
+#[path = "nemesis/coverage.rs"]
+mod coverage;
+#[path = "nemesis/definition.rs"]
+mod definition;
+#[path = "nemesis/disturber.rs"]
+mod disturber;
+#[path = "nemesis/menu.rs"]
+mod menu;
+#[path = "nemesis/rows.rs"]
+mod rows;
+#[path = "nemesis/run.rs"]
+mod run;
+#[path = "nemesis/session.rs"]
+mod session;
+#[path = "nemesis/tables.rs"]
+mod tables;
+#[path = "nemesis/transactions.rs"]
+mod transactions;
+
+use std::time::{Duration, Instant};
+
+use run::Run;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text:?}")))
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the seed and the coverage are what it is run for")]
+fn followers_rebuild_every_table_whatever_happens() {
+    let seed = number("NEMESIS_SEED").unwrap_or(1);
+    let seconds = number("NEMESIS_SECONDS").unwrap_or(30);
+    println!("nemesis: NEMESIS_SEED={seed} NEMESIS_SECONDS={seconds}");
+    let time = Duration::from_secs(seconds);
+    let start = Instant::now();
+    let run = Run { seed, time, epoch: Duration::from_secs(5).max(time / 60) };
+    let (coverage, found) = run.check();
+    println!("{}", coverage.table());
+    let events = found.unwrap_or_else(|(who, fault)| panic!("seed {seed}: {who} found {fault:#?}"));
+    let (done, took) = (coverage.done(), start.elapsed());
+    println!("nemesis: seed {seed}: {done} done, {events} events seen, {took:.0?}");
+    let missing = coverage.missing();
+    assert!(missing.is_empty(), "seed {seed}: never done: {missing:?}");
+}
