@@ -182,7 +182,29 @@ impl Cluster {
         self.collect();
         // As long as one of them still holds the shared memory, no server starts here.
         wait_until("everybody to be gone", STARTUP, || !others.iter().any(|pid| pid.lives()));
-        // Killed by signal 9 it could not remove it; the next start would find its own old pid.
+        self.forget_postmaster();
+    }
+
+    /// Kills the postmaster alone and waits until everybody else has noticed; `launch` recovers.
+    ///
+    /// # Panics
+    /// When one of its children stays.
+    pub fn kill_postmaster(&mut self) {
+        let postmaster = self.postmaster();
+        // Stopped first, so that nobody is born whom we do not know.
+        postmaster.signal(Signal::STOP);
+        wait_until("the postmaster to stop", STARTUP, || postmaster.is_stopped());
+        let others = postmaster.descendants();
+        postmaster.signal(Signal::KILL);
+        self.collect();
+        wait_until("the postmaster's children to end", STARTUP, || {
+            !others.iter().any(|pid| pid.lives())
+        });
+        self.forget_postmaster();
+    }
+
+    /// Killed by signal 9 it could not remove its file; the next start would find its own old pid.
+    fn forget_postmaster(&self) {
         let _absent = fs::remove_file(self.data().join("postmaster.pid"));
     }
 
