@@ -2,7 +2,7 @@
 # PG_CONFIG chooses the PostgreSQL to build for, CARGO_TARGET_DIR where to build. PG=17 (or 15, 18)
 # chooses one with assertions, built from source: make test PG=17.
 
-.PHONY: help setup demo test unit inside outside lint check-versions private install package bench nemesis
+.PHONY: help setup demo test unit inside outside lint check-versions private install package bench nemesis crash
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -24,6 +24,10 @@ inside: ## only the tests that run inside a backend
 
 outside: ## only real clusters with real clients; TESTS="--test lifecycle" chooses
 	@tools/test.sh outside
+
+crash: setup ## the crash matrix; CRASH_ROUNDS (200), CRASH_SEED (the date)
+	@CRASH_ROUNDS=$${CRASH_ROUNDS:-200} CRASH_SEED=$${CRASH_SEED:-$$(date +%s)} \
+		TESTS="--test crash -- --nocapture" tools/test.sh outside
 
 nemesis: setup ## the weighted random machine; NEMESIS_SECONDS (1800), NEMESIS_SEED (the date)
 	@NEMESIS_SECONDS=$${NEMESIS_SECONDS:-1800} NEMESIS_SEED=$${NEMESIS_SEED:-$$(date +%s)} \

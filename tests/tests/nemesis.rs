@@ -9,6 +9,7 @@
 //! `NEMESIS_SEED` chooses what the sessions do: the same seed composes the same statements for each of
 //! them, in the same order. What these do to each other is PostgreSQL's scheduling and cannot be
 //! replayed. `NEMESIS_SECONDS` is how long it runs; everything on the menu is done in any case.
+//! `NEMESIS_KINDS="insert;truncate"` leaves only these on the menu, to find out what a fault needs.
 
 #[path = "nemesis/composer.rs"]
 mod composer;
@@ -20,6 +21,8 @@ mod definition;
 mod disturber;
 #[path = "nemesis/menu.rs"]
 mod menu;
+#[path = "nemesis/postmortem.rs"]
+mod postmortem;
 #[path = "nemesis/rows.rs"]
 mod rows;
 #[path = "nemesis/run.rs"]
@@ -51,7 +54,7 @@ fn followers_rebuild_every_table_whatever_happens() {
     let run = Run { seed, time, epoch: Duration::from_secs(5).max(time / 60) };
     let (coverage, found) = run.check();
     println!("{}", coverage.table());
-    let events = found.unwrap_or_else(|(who, fault)| panic!("seed {seed}: {who} found {fault:#?}"));
+    let events = found.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     let (done, took) = (coverage.done(), start.elapsed());
     println!("nemesis: seed {seed}: {done} done, {events} events seen, {took:.0?}");
     let missing = coverage.missing();

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use event_source_model::position::Position;
 use postgres::Client;
 use serde_json::Value;
 
@@ -36,7 +37,17 @@ struct State {
     reports: Vec<(String, String, Vec<u64>)>,
     /// Followers whose copies were made anew: compared with the table only.
     renewed: usize,
-    fault: Option<(String, Disorder)>,
+    /// Whether followers are on their way to a quiet point: all of them are heard.
+    comparing: bool,
+    faults: Vec<Fault>,
+}
+
+/// Who found what, in which collection.
+#[derive(Debug)]
+pub struct Fault {
+    pub collection: String,
+    pub who: String,
+    pub disorder: Disorder,
 }
 
 impl Quiet {
@@ -57,15 +68,20 @@ impl Quiet {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Notes the first fault and ends the run.
-    pub fn fail(&self, who: &str, disorder: Disorder) {
-        self.state().fault.get_or_insert_with(|| (who.to_owned(), disorder));
-        self.stop();
+    /// Notes a fault and ends the run; on the way to a quiet point the others are heard as well, so
+    /// that one follower's fault can be told from everybody's.
+    pub fn fail(&self, collection: &str, who: &str, disorder: Disorder) {
+        let (collection, who) = (collection.to_owned(), who.to_owned());
+        let mut state = self.state();
+        state.faults.push(Fault { collection, who, disorder });
+        if !state.comparing {
+            self.stop();
+        }
     }
 
-    /// The first fault, and who found it.
-    pub fn fault(&self) -> Option<(String, Disorder)> {
-        self.state().fault.take()
+    /// What was found.
+    pub fn faults(&self) -> Vec<Fault> {
+        std::mem::take(&mut self.state().faults)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -83,18 +99,26 @@ impl Quiet {
             (state.target, state.tables) = (target, Arc::new(tables));
             state.reports.clear();
             state.renewed = 0;
+            state.comparing = true;
         }
         self.number.fetch_add(1, Ordering::SeqCst);
         wait_until("every follower to reach a quiet point", Duration::from_secs(600), || {
             let state = self.state();
-            self.stopped() || state.reports.len() + state.renewed >= followers
+            self.stopped() || state.reports.len() + state.renewed + state.faults.len() >= followers
         });
-        let reports = std::mem::take(&mut self.state().reports);
+        let reports = {
+            let mut state = self.state();
+            state.comparing = false;
+            if !state.faults.is_empty() {
+                self.stop();
+            }
+            std::mem::take(&mut state.reports)
+        };
         for (collection, name, sequence) in &reports {
             let (_, first, other) =
                 reports.iter().find(|report| report.0 == *collection).expect("it is one of them");
             if let Err(disorder) = same_sequence((first, other), (name, sequence)) {
-                self.fail(collection, disorder);
+                self.fail(collection, name, disorder);
             }
         }
     }
@@ -133,7 +157,8 @@ impl Watch for Watcher<'_> {
                 let state = self.quiet.state();
                 (state.target, Arc::clone(&state.tables))
             };
-            if replica.position.txn_ts >= target {
+            // Behind the last transaction, not inside it.
+            if replica.position >= Position::after(target) {
                 replica.compare(tables.get(&self.collection).map_or(&[][..], Vec::as_slice))?;
                 let mut state = self.quiet.state();
                 if replica.renewed {

@@ -113,7 +113,7 @@ pub(crate) fn run(seed: u64, rounds: u64) -> Report {
                         .run(replica, &mut watcher)
                         .map(|replica| replica.events)
                         .unwrap_or_else(|disorder| {
-                            quiet.fail(&format!("{table} by {}", transport.name()), disorder);
+                            quiet.fail(table, transport.name(), disorder);
                             0
                         })
                 })
@@ -137,9 +137,8 @@ pub(crate) fn run(seed: u64, rounds: u64) -> Report {
                 .unwrap_or_else(|why| panic!("seed {seed}, round {number}, {strike:?}: {why}"));
             let tables = ["t", "ledger"].map(|t| (t.to_owned(), rows(&mut client, t)));
             quiet.compare(behind_everything(&mut client), Tables::from(tables), FOLLOWERS.len());
-            if let Some((who, fault)) = quiet.fault() {
-                panic!("seed {seed}, round {number}, {strike:?}: {who} found {fault:#?}");
-            }
+            let faults = quiet.faults();
+            assert!(faults.is_empty(), "seed {seed}, round {number}, {strike:?}: {faults:#?}");
         }
         quiet.stop();
         report.events = followers.into_iter().map(|f| f.join().expect("a follower panicked")).sum();

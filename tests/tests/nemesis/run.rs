@@ -20,7 +20,8 @@ use rand::rngs::SmallRng;
 
 use super::coverage::{Coverage, Line};
 use super::disturber;
-use super::menu::MENU;
+use super::menu::{Kind, MENU};
+use super::postmortem;
 use super::session::{Session, Shared};
 
 /// Concurrent sessions; the first also does what only one may do.
@@ -80,7 +81,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// Runs it; what was done is told also when something was found.
-    pub(crate) fn check(self) -> (Coverage, Result<u64, (String, Disorder)>) {
+    pub(crate) fn check(self) -> (Coverage, Result<u64, String>) {
         let cluster = Options::default()
             // Circles are part of the menu; waiting a second for each is not.
             .conf("deadlock_timeout", "20ms")
@@ -103,7 +104,7 @@ impl Run {
             })
             .collect();
         let _serving = cluster.serving();
-        let on: Vec<bool> = MENU.iter().map(|kind| is_on(&cluster, kind.probe)).collect();
+        let on: Vec<bool> = MENU.iter().map(|kind| is_on(&cluster, kind)).collect();
         let quiet = Quiet::default();
         let coverage = Coverage {
             kinds: MENU.iter().zip(&on).map(|(kind, on)| Line::new(kind.name, !on)).collect(),
@@ -148,9 +149,11 @@ impl Run {
             }
             followers.into_iter().map(|f| f.join().expect("a follower panicked")).sum()
         });
-        let found = match quiet.fault() {
-            Some(fault) => Err(fault),
-            None => one_writer_a_position(&mut client).map(|()| events),
+        let faults = quiet.faults();
+        let found = if faults.is_empty() {
+            postmortem::one_writer_a_position(&mut client).map(|()| events)
+        } else {
+            Err(postmortem::tell(&mut client, &faults))
         };
         (coverage, found)
     }
@@ -191,15 +194,21 @@ impl Run {
 const LONG: Duration = Duration::from_secs(60);
 
 /// Where a collection's table is now.
-fn place(client: &mut Client, name: &str) -> String {
+pub(super) fn place(client: &mut Client, name: &str) -> String {
     client
         .query_one("SELECT relation::text FROM event_source.collections WHERE name = $1", &[&name])
         .expect("it is captured")
         .get(0)
 }
 
-fn is_on(cluster: &Cluster, probe: Option<&str>) -> bool {
-    let Some(probe) = probe else { return true };
+/// Whether a kind is wanted, and supported.
+fn is_on(cluster: &Cluster, kind: &Kind) -> bool {
+    if let Ok(wanted) = std::env::var("NEMESIS_KINDS")
+        && !wanted.split(';').any(|name| name == kind.name)
+    {
+        return false;
+    }
+    let Some(probe) = kind.probe else { return true };
     let mut client = cluster.connect();
     let on = client.batch_execute(probe).is_ok();
     let undo = if on { "ROLLBACK PREPARED 'probe'" } else { "ROLLBACK" };
@@ -215,7 +224,7 @@ fn follow(collection: &Collection, follower: Follower, quiet: &Quiet, config: Co
     match follower.run(replica, &mut watch) {
         Ok(replica) => replica.events,
         Err(disorder) => {
-            quiet.fail(&format!("{} by {name}", collection.name), disorder);
+            quiet.fail(collection.name, name, disorder);
             0
         }
     }
@@ -259,22 +268,5 @@ impl Watch for Renewing<'_> {
             Ok(Renewal { token, rows: rows.collect() })
         };
         client().map_err(|e| Disorder::Client(explain(&e)))
-    }
-}
-
-/// What followers cannot see: that no two transactions have one place in the order.
-fn one_writer_a_position(client: &mut Client) -> Result<(), (String, Disorder)> {
-    let shared = client
-        .query(
-            "SELECT txn_ts FROM event_source.changes GROUP BY txn_ts HAVING count(DISTINCT xid) > 1",
-            &[],
-        )
-        .expect("the log can be read");
-    match shared.first() {
-        None => Ok(()),
-        Some(row) => {
-            let why = format!("two transactions at {}", row.get::<_, i64>(0));
-            Err(("the log".to_owned(), Disorder::Client(why)))
-        }
     }
 }

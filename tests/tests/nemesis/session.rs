@@ -78,7 +78,7 @@ impl Session {
                         None => {
                             let what = MENU[kind].name;
                             let why = format!("{what}: {why:?} in {steps:#?}");
-                            shared.quiet.fail("a session", Disorder::Client(why));
+                            shared.quiet.fail("none", "a session", Disorder::Client(why));
                             return;
                         }
                     }

@@ -76,7 +76,7 @@ impl Run {
                         .run(Replica::new(self.shape.identity()), &mut watcher)
                         .map(|replica| replica.events)
                         .unwrap_or_else(|disorder| {
-                            quiet.fail(transport.name(), disorder);
+                            quiet.fail("t", transport.name(), disorder);
                             goal.give_up();
                             0
                         })
@@ -100,8 +100,8 @@ impl Run {
             quiet.stop();
             followers.map(|thread| thread.join().expect("a follower panicked"))
         });
-        match quiet.fault() {
-            Some((_, disorder)) => Err(disorder),
+        match quiet.faults().into_iter().next() {
+            Some(fault) => Err(fault.disorder),
             None => Ok(Report { committed: goal.committed(), events: events[0] }),
         }
     }
