@@ -1,7 +1,8 @@
 //! The nemesis: a weighted random machine of everything that PostgreSQL can do to rows and tables,
 //! against a real cluster whose sessions, worker and server are ended meanwhile.
 //!
-//! Thirty followers by all transports rebuild thirteen tables from events alone. Each checks the
+//! Forty followers by all transports rebuild thirteen tables from events alone; some join again and
+//! again, with the rows of that moment. Each checks the
 //! order of every row's events, that every old image is the one that the events so far make, that
 //! transactions come whole; at quiet points each copy has to equal its table, and all followers of a
 //! table have to have seen one sequence.
@@ -11,6 +12,8 @@
 //! replayed. `NEMESIS_SECONDS` is how long it runs; everything on the menu is done in any case.
 //! `NEMESIS_KINDS="insert;truncate"` leaves only these on the menu, to find out what a fault needs.
 
+#[path = "nemesis/collections.rs"]
+mod collections;
 #[path = "nemesis/composer.rs"]
 mod composer;
 #[path = "nemesis/coverage.rs"]

@@ -38,6 +38,14 @@ pub trait Watch {
     /// With what is wrong with the copy.
     fn look(&mut self, replica: &mut Replica) -> Result<bool, Disorder>;
 
+    /// Called as often: a new token to start again with, as a client does that joins only now.
+    ///
+    /// # Errors
+    /// When there is none to be had.
+    fn joins_anew(&mut self) -> Result<Option<Renewal>, Disorder> {
+        Ok(None)
+    }
+
     /// Called when the source ended for good: a new one, or the fault that this is.
     ///
     /// # Errors
@@ -59,6 +67,11 @@ impl Follower {
         let mut heard_at = Instant::now();
         let mut last_break = String::new();
         while watch.look(&mut replica)? {
+            if let Some(renewal) = watch.joins_anew()? {
+                (token, cursor) = (renewal.token, None);
+                replica.renew(&renewal.rows);
+                source.cut();
+            }
             match source.next(&token, cursor.as_deref())? {
                 Heard::Event(event) => {
                     let before = replica.position.clone();

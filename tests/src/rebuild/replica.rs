@@ -91,9 +91,7 @@ impl Replica {
 
     /// Starts again from the rows that a new token was minted with.
     pub fn renew(&mut self, rows: &[Value]) {
-        let Self { identity, position, events, .. } = self;
-        *self = Self { position: position.clone(), events: *events, ..Self::new(*identity) };
-        self.renewed = true;
+        *self = Self { events: self.events, renewed: true, ..Self::new(self.identity) };
         for row in rows {
             self.put(row, None);
         }

@@ -129,3 +129,14 @@ pub(crate) fn detach_partition(c: &mut Composer<'_>) {
          END $$"
     ));
 }
+
+pub(crate) fn drop_partition(c: &mut Composer<'_>) {
+    let (name, from, _) = slot(c);
+    c.sql(format!("UPDATE part SET v = v + 1 WHERE id BETWEEN {from} AND {from} + 12"));
+    c.sql(format!(
+        "DO $$ BEGIN
+           IF to_regclass('{name}') IS NULL THEN PERFORM nothing_to_do('it is not there'); END IF;
+           DROP TABLE {name};
+         END $$"
+    ));
+}

@@ -30,7 +30,15 @@ pub(crate) struct Kind {
     pub how: How,
     pub compose: fn(&mut Composer<'_>),
     /// A transaction that is refused as long as this is not supported; its kinds are off then.
-    pub probe: Option<&'static str>,
+    pub probe: Option<Probe>,
+}
+
+/// How to find out whether something is supported.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe {
+    pub attempt: &'static str,
+    /// Takes back what succeeded.
+    pub undo: &'static str,
 }
 
 const fn common(name: &'static str, weight: usize, compose: fn(&mut Composer<'_>)) -> Kind {
@@ -45,11 +53,15 @@ const fn alone(kind: Kind) -> Kind {
     Kind { how: How::Alone, ..kind }
 }
 
-const fn probed(kind: Kind, probe: &'static str) -> Kind {
+const fn probed(kind: Kind, probe: Probe) -> Kind {
     Kind { probe: Some(probe), ..kind }
 }
 
-const PREPARE: &str = "BEGIN; INSERT INTO many VALUES (-1, 0); PREPARE TRANSACTION 'probe'";
+const PREPARE: Probe = Probe {
+    attempt: "BEGIN; INSERT INTO many VALUES (-1, 0); PREPARE TRANSACTION 'probe'",
+    undo: "ROLLBACK PREPARED 'probe'",
+};
+const DROP: Probe = Probe { attempt: "BEGIN; DROP TABLE part_mid", undo: "ROLLBACK" };
 
 pub(crate) const MENU: &[Kind] = &[
     common("insert", 10, rows::insert),
@@ -113,4 +125,5 @@ pub(crate) const MENU: &[Kind] = &[
     rare("partition created", definition::create_partition),
     rare("partition attached", definition::attach_partition),
     rare("partition detached", definition::detach_partition),
+    probed(rare("partition dropped", definition::drop_partition), DROP),
 ];

@@ -7,7 +7,7 @@ use event_source_tests::rebuild::quiet::Fault;
 use postgres::Client;
 use serde_json::Value;
 
-use super::run::place;
+use super::collections::COLLECTIONS;
 
 /// Rows that are looked up, at most: a fault is rarely of one row only.
 const FEW: usize = 3;
@@ -25,9 +25,10 @@ pub(crate) fn tell(client: &mut Client, faults: &[Fault]) -> String {
             }
             _ => continue,
         };
-        let relation = place(client, collection);
+        let source = COLLECTIONS.iter().find(|c| c.name == collection).expect("it is one of them");
+        let relation = source.place(client).expect("it is captured");
         for row in rows.take(FEW) {
-            look_up(client, &mut out, collection, &relation, row);
+            look_up(client, &mut out, source.table, &relation, row);
         }
     }
     out

@@ -5,19 +5,16 @@ use std::sync::atomic::{AtomicI32, AtomicU64};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use event_source_tests::consume::{Form, Version, WireError};
-use event_source_tests::follow::{explain, mint};
-use event_source_tests::rebuild::quiet::{Tables, behind_everything, rows};
+use event_source_tests::follow::explain;
+use event_source_tests::rebuild::quiet::{Tables, behind_everything};
 use event_source_tests::rebuild::source::Access;
-use event_source_tests::rebuild::{
-    Disorder, Follower, Form as ImageForm, Identity, Quiet, Renewal, Replica, Transport, Watch,
-    Watcher,
-};
+use event_source_tests::rebuild::{Follower, Quiet};
 use event_source_tests::{Cluster, Options, wait_until};
-use postgres::{Client, Config, NoTls};
+use postgres::Client;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
+use super::collections::COLLECTIONS;
 use super::coverage::{Coverage, Line};
 use super::disturber;
 use super::menu::{Kind, MENU};
@@ -26,49 +23,6 @@ use super::session::{Session, Shared};
 
 /// Concurrent sessions; the first also does what only one may do.
 const SESSIONS: usize = 6;
-
-/// A captured table and who follows it, two or three each by its own transport.
-struct Collection {
-    name: &'static str,
-    /// What it is captured by.
-    relation: &'static str,
-    identity: Identity,
-    by: &'static [Transport],
-}
-
-const SSE: Transport = Transport::Native(Form::Sse, Version::Http2);
-const LINES: Transport = Transport::Native(Form::Lines, Version::Http1);
-const CUT: Transport = Transport::Cut;
-const DOCUMENT: Transport = Transport::Document;
-const PAGES: Transport = Transport::Pages;
-
-const WRITTEN: Identity = Identity { writer: Some("tx"), ..Identity::ID };
-const RULED: Identity = Identity { key: &["a", "b"], ..Identity::ID };
-const CHANGING: Identity = Identity { form: ImageForm::Changing, ..Identity::ID };
-
-const fn collection(
-    name: &'static str,
-    identity: Identity,
-    by: &'static [Transport],
-) -> Collection {
-    Collection { name, relation: name, identity, by }
-}
-
-const COLLECTIONS: &[Collection] = &[
-    collection("item", WRITTEN, &[SSE, LINES, CUT, DOCUMENT, PAGES]),
-    collection("bag", Identity::BAG, &[SSE, CUT, PAGES]),
-    collection("part", Identity::ID, &[LINES, CUT, DOCUMENT, PAGES]),
-    collection("wide", Identity::ID, &[CUT, PAGES]),
-    collection("parent", WRITTEN, &[SSE, PAGES]),
-    collection("child", WRITTEN, &[LINES, DOCUMENT]),
-    collection("orphan", Identity::ID, &[CUT, PAGES]),
-    collection("ident", Identity::ID, &[SSE, DOCUMENT]),
-    collection("seat", Identity::ID, &[LINES, PAGES]),
-    collection("ruled", RULED, &[SSE, CUT]),
-    collection("audit", Identity::BAG, &[LINES, PAGES]),
-    collection("many", Identity::ID, &[SSE, CUT, PAGES]),
-    Collection { relation: "moving.shift", ..collection("shift", CHANGING, &[SSE, CUT, PAGES]) },
-];
 
 /// What to run.
 #[derive(Clone, Copy, Debug)]
@@ -93,16 +47,7 @@ impl Run {
         client
             .batch_execute(include_str!("schema.sql"))
             .unwrap_or_else(|e| panic!("the schema: {}", explain(&e)));
-        let tokens: Vec<String> = COLLECTIONS
-            .iter()
-            .map(|collection| {
-                let relation = collection.relation;
-                client
-                    .batch_execute(&format!("SELECT event_source.capture('{relation}')"))
-                    .unwrap_or_else(|e| panic!("{relation}: {}", explain(&e)));
-                mint(&mut client, &format!("event_source('{relation}')"))
-            })
-            .collect();
+        let tokens: Vec<String> = COLLECTIONS.iter().map(|c| c.begin(&mut client)).collect();
         let _serving = cluster.serving();
         let on: Vec<bool> = MENU.iter().map(|kind| is_on(&cluster, kind)).collect();
         let quiet = Quiet::default();
@@ -124,7 +69,7 @@ impl Run {
             let (cluster, shared, quiet) = (&cluster, &shared, &quiet);
             let mut followers = Vec::new();
             for (collection, token) in COLLECTIONS.iter().zip(&tokens) {
-                for (at, &transport) in (0..).zip(collection.by) {
+                for (at, (transport, joins)) in (0..).zip(collection.followers()) {
                     let follower = Follower {
                         access: Access { http: cluster.http(), sql: cluster.config() },
                         transport,
@@ -132,9 +77,7 @@ impl Run {
                         seed: self.seed.wrapping_add(at),
                         breaks: true,
                     };
-                    followers.push(
-                        scope.spawn(move || follow(collection, follower, quiet, cluster.config())),
-                    );
+                    followers.push(scope.spawn(move || collection.follow(follower, joins, quiet)));
                 }
             }
             let mut sessions: Vec<_> = (0..SESSIONS)
@@ -175,13 +118,8 @@ impl Run {
             let Ok(_alone) = shared.gate.write() else { return };
             disturber::end_prepared(client, &mut random);
             let target = behind_everything(client);
-            let tables: Tables = COLLECTIONS
-                .iter()
-                .map(|collection| {
-                    let relation = place(client, collection.name);
-                    (collection.name.to_owned(), rows(client, &relation))
-                })
-                .collect();
+            let tables: Tables =
+                COLLECTIONS.iter().map(|c| (c.name.to_owned(), c.rows(client))).collect();
             shared.quiet.compare(target, tables, followers);
             let over = start.elapsed() >= self.time;
             if over && (shared.coverage.missing().is_empty() || start.elapsed() >= self.time * 4) {
@@ -193,14 +131,6 @@ impl Run {
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// Where a collection's table is now.
-pub(super) fn place(client: &mut Client, name: &str) -> String {
-    client
-        .query_one("SELECT relation::text FROM event_source.collections WHERE name = $1", &[&name])
-        .expect("it is captured")
-        .get(0)
-}
-
 /// Whether a kind is wanted, and supported.
 fn is_on(cluster: &Cluster, kind: &Kind) -> bool {
     if let Ok(wanted) = std::env::var("NEMESIS_KINDS")
@@ -210,63 +140,8 @@ fn is_on(cluster: &Cluster, kind: &Kind) -> bool {
     }
     let Some(probe) = kind.probe else { return true };
     let mut client = cluster.connect();
-    let on = client.batch_execute(probe).is_ok();
-    let undo = if on { "ROLLBACK PREPARED 'probe'" } else { "ROLLBACK" };
+    let on = client.batch_execute(probe.attempt).is_ok();
+    let undo = if on { probe.undo } else { "ROLLBACK" };
     client.batch_execute(undo).expect("a probe leaves nothing behind");
     on
-}
-
-fn follow(collection: &Collection, follower: Follower, quiet: &Quiet, config: Config) -> u64 {
-    let name = follower.transport.name();
-    let inner = quiet.watcher(collection.name, name);
-    let mut watch = Renewing { inner, config, collection };
-    let replica = Replica::new(follower.transport.shows(collection.identity));
-    match follower.run(replica, &mut watch) {
-        Ok(replica) => replica.events,
-        Err(disorder) => {
-            quiet.fail(collection.name, name, disorder);
-            0
-        }
-    }
-}
-
-/// A follower whose source may end because the table's definition changed: it starts again with
-/// rows and tail of one statement.
-struct Renewing<'a> {
-    inner: Watcher<'a>,
-    config: Config,
-    collection: &'a Collection,
-}
-
-impl Watch for Renewing<'_> {
-    fn look(&mut self, replica: &mut Replica) -> Result<bool, Disorder> {
-        self.inner.look(replica)
-    }
-
-    fn ended(&mut self, error: &WireError) -> Result<Renewal, Disorder> {
-        let fault = || Err(Disorder::Client(format!("{error:?}")));
-        if self.collection.identity.form != ImageForm::Changing
-            || !(error.code == "schema_changed" || error.message.contains("changed"))
-        {
-            return fault();
-        }
-        let client = || -> Result<Renewal, postgres::Error> {
-            let mut client = self.config.connect(NoTls)?;
-            let relation = place(&mut client, self.collection.name);
-            let rows = client.query(
-                &format!(
-                    "SELECT s.token, to_json(t)::text FROM event_source('{relation}') AS s(token) \
-                     LEFT JOIN {relation} t ON true"
-                ),
-                &[],
-            )?;
-            let token = rows.first().expect("a left join has a row").get(0);
-            let rows = rows
-                .iter()
-                .filter_map(|row| row.get::<_, Option<&str>>(1))
-                .map(|json| serde_json::from_str(json).expect("to_json gives JSON"));
-            Ok(Renewal { token, rows: rows.collect() })
-        };
-        client().map_err(|e| Disorder::Client(explain(&e)))
-    }
 }
