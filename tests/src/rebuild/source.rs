@@ -63,7 +63,7 @@ impl Transport {
 /// What a source has to say.
 #[derive(Debug)]
 pub enum Heard {
-    Event(Event),
+    Event(Box<Event>),
     /// Nothing new within a moment.
     Nothing,
     /// It broke, or was cut: go on behind the last cursor.
@@ -128,7 +128,7 @@ impl Source {
     /// When a promise of the wire is broken.
     pub fn next(&mut self, token: &str, cursor: Option<&str>) -> Result<Heard, Disorder> {
         if let Some(event) = self.read.pop_front() {
-            return Ok(Heard::Event(event));
+            return Ok(Heard::Event(Box::new(event)));
         }
         if self.left == Some(0) {
             self.left = None;
@@ -259,7 +259,7 @@ fn said(event: Event) -> Heard {
             Heard::Broken(message)
         }
         (Kind::Error, Some(error)) => Heard::Ended(error),
-        (_, error) => Heard::Event(Event { error, ..event }),
+        (_, error) => Heard::Event(Box::new(Event { error, ..event })),
     }
 }
 
