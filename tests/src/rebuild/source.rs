@@ -128,7 +128,11 @@ impl Source {
     /// When a promise of the wire is broken.
     pub fn next(&mut self, token: &str, cursor: Option<&str>) -> Result<Heard, Disorder> {
         if let Some(event) = self.read.pop_front() {
-            return Ok(Heard::Event(Box::new(event)));
+            let heard = said(event);
+            if !matches!(heard, Heard::Event(_)) {
+                self.cut();
+            }
+            return Ok(heard);
         }
         if self.left == Some(0) {
             self.left = None;

@@ -182,8 +182,9 @@ impl Watch for Joining<'_> {
     }
 
     fn ended(&mut self, error: &WireError) -> Result<Renewal, Disorder> {
-        let changing = self.collection.identity.form == ImageForm::Changing;
-        if changing && (error.code == "schema_changed" || error.message.contains("changed")) {
+        // SQL and v10 have no code of their own for it.
+        let changed = error.code == "schema_changed" || error.message.contains("rewritten");
+        if changed && self.collection.identity.form == ImageForm::Changing {
             return self.join();
         }
         Err(Disorder::Client(format!("{error:?}")))

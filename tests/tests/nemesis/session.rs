@@ -188,6 +188,10 @@ fn judge(why: &Failure, broken: bool) -> Option<Outcome> {
     match why {
         Failure::Sql(error) => match error.code() {
             Some(code) if code.code() == NOTHING_TO_DO => Some(Outcome::Idle),
+            // The disturber ends the same prepared transaction at this moment.
+            Some(code) if code.code() == "55000" && error.to_string().contains("is busy") => {
+                Some(Outcome::Lost)
+            }
             Some(code) => OTHERS.contains(&code.code()).then_some(Outcome::Lost),
             None => broken.then_some(Outcome::Lost),
         },
