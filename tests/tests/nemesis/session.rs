@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use event_source_tests::rebuild::{Disorder, Quiet};
 use event_source_tests::wait_for;
+use postgres::error::DbError;
 use postgres::{Client, Config, NoTls};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
@@ -189,8 +190,9 @@ fn judge(why: &Failure, broken: bool) -> Option<Outcome> {
         Failure::Sql(error) => match error.code() {
             Some(code) if code.code() == NOTHING_TO_DO => Some(Outcome::Idle),
             // The disturber ends the same prepared transaction at this moment.
-            Some(code) if code.code() == "55000" && error.to_string().contains("is busy") => {
-                Some(Outcome::Lost)
+            Some(code) if code.code() == "55000" => {
+                let busy = |said: &DbError| said.message().ends_with("is busy");
+                error.as_db_error().is_some_and(busy).then_some(Outcome::Lost)
             }
             Some(code) => OTHERS.contains(&code.code()).then_some(Outcome::Lost),
             None => broken.then_some(Outcome::Lost),
