@@ -54,7 +54,8 @@ fn followers_rebuild_every_table_whatever_happens() {
     println!("nemesis: NEMESIS_SEED={seed} NEMESIS_SECONDS={seconds}");
     let time = Duration::from_secs(seconds);
     let start = Instant::now();
-    let run = Run { seed, time, epoch: Duration::from_secs(5).max(time / 60) };
+    let epoch = Duration::from_secs(5).max(time / 60);
+    let run = Run { seed, time, epoch, control: None };
     let (coverage, found) = run.check();
     println!("{}", coverage.table());
     let events = found.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
@@ -62,4 +63,18 @@ fn followers_rebuild_every_table_whatever_happens() {
     println!("nemesis: seed {seed}: {done} done, {events} events seen, {took:.0?}");
     let missing = coverage.missing();
     assert!(missing.is_empty(), "seed {seed}: never done: {missing:?}");
+}
+
+/// The two faults that the order test is proved by: whatever else goes on, the nemesis has to see them.
+#[test]
+fn a_fault_is_found_among_everything_else() {
+    for control in ["closed_is_last", "fired_order"] {
+        let (time, epoch) = (Duration::from_secs(60), Duration::from_secs(3));
+        let run = Run { seed: 1, time, epoch, control: Some(control) };
+        let (_coverage, found) = run.check();
+        let why = found.expect_err("the fault is found");
+        // A finding about events and rows; that a client failed would prove nothing.
+        let finding = ["Prev {", "Rows {", "Position {", "Sequence {", "Transaction {"];
+        assert!(finding.iter().any(|kind| why.contains(kind)), "{control}: {why}");
+    }
 }

@@ -9,7 +9,7 @@ use event_source_tests::follow::explain;
 use event_source_tests::rebuild::quiet::{Tables, behind_everything};
 use event_source_tests::rebuild::source::Access;
 use event_source_tests::rebuild::{Follower, Quiet};
-use event_source_tests::{Cluster, Options, wait_until};
+use event_source_tests::{Build, Cluster, Options, wait_until};
 use postgres::Client;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
@@ -31,12 +31,22 @@ pub(crate) struct Run {
     pub time: Duration,
     /// Between two quiet points.
     pub epoch: Duration,
+    /// A fault to switch on, in the build that has faults.
+    pub control: Option<&'static str>,
 }
 
 impl Run {
     /// Runs it; what was done is told also when something was found.
     pub(crate) fn check(self) -> (Coverage, Result<u64, String>) {
-        let cluster = Options::default()
+        let options = match self.control {
+            // Long flushes: the fault is in what happens while one is on its way.
+            Some(fault) => Options::default()
+                .build(Build::Controls)
+                .conf("event_source.control", fault)
+                .conf("commit_delay", 2000),
+            None => Options::default(),
+        };
+        let cluster = options
             // Circles are part of the menu; waiting a second for each is not.
             .conf("deadlock_timeout", "20ms")
             .conf("event_source.status_interval", "1s")
@@ -121,8 +131,9 @@ impl Run {
             let tables: Tables =
                 COLLECTIONS.iter().map(|c| (c.name.to_owned(), c.rows(client))).collect();
             shared.quiet.compare(target, tables, followers);
+            let beyond = start.elapsed().saturating_sub(self.time);
             let over = start.elapsed() >= self.time;
-            if over && (shared.coverage.missing().is_empty() || start.elapsed() >= self.time * 4) {
+            if over && (shared.coverage.missing().is_empty() || beyond >= PATIENCE) {
                 return;
             }
         }
@@ -130,6 +141,8 @@ impl Run {
 }
 
 const LONG: Duration = Duration::from_secs(60);
+/// How much longer it goes on for what was not yet done, on a machine that is busy otherwise.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Whether a kind is wanted, and supported.
 fn is_on(cluster: &Cluster, kind: &Kind) -> bool {
