@@ -42,6 +42,8 @@ pub(crate) struct Report {
     strikes: BTreeMap<&'static str, u64>,
     /// Sessions that were met in their commit.
     in_commit: u64,
+    /// Transactions that were prepared when the server died, and ended after it.
+    prepared: u64,
     /// Acknowledged commits with `synchronous_commit` off that crashes took back.
     taken_back: u64,
 }
@@ -51,11 +53,11 @@ impl fmt::Display for Report {
         for (name, count) in &self.strikes {
             writeln!(f, "{name:<40}{count:>6}")?;
         }
-        let Self { committed, events, in_commit, taken_back, .. } = self;
+        let Self { committed, events, in_commit, prepared, taken_back, .. } = self;
         write!(
             f,
             "{committed} transactions acknowledged, {events} events seen, {in_commit} sessions met in \
-             their commit, {taken_back} acknowledged asynchronous commits taken back"
+             their commit, {prepared} met prepared, {taken_back} acknowledged asynchronous commits taken back"
         )
     }
 }
@@ -75,6 +77,7 @@ pub(crate) fn run(seed: u64, rounds: u64) -> Report {
         .conf("commit_delay", "1000")
         .conf("commit_siblings", "1")
         .conf("max_wal_size", "64MB")
+        .conf("max_prepared_transactions", "20")
         .start();
     let mut client = cluster.connect();
     client
@@ -91,6 +94,7 @@ pub(crate) fn run(seed: u64, rounds: u64) -> Report {
             "INSERT INTO ledger SELECT n, 0 FROM generate_series(0, {SESSIONS} - 1) n"
         ))
         .expect("every session has a row");
+    let two_phase = takes_two_phase(&mut client);
     drop(client);
     let _serving = cluster.serving();
 
@@ -128,11 +132,14 @@ pub(crate) fn run(seed: u64, rounds: u64) -> Report {
             }
             let strike = deck.pop().expect("filled above");
             *report.strikes.entry(strike.name()).or_default() += 1;
-            let known =
-                load_and_crash(&mut cluster, &mut random, &mut report, |c, control, pid| {
-                    strike.fall(c, control, pid)
-                });
+            let pids = (0..SESSIONS).map(|_| AtomicI32::new(0)).collect();
+            let round = Round { pids, two_phase, ..Round::default() };
+            let known = load_and_crash(&mut cluster, &mut random, &round, |c, control, pid| {
+                report.in_commit += u64::from(strike.fall(c, control, pid));
+            });
+            report.committed += round.committed.into_inner();
             let mut client = recovered(&cluster);
+            report.prepared += end_prepared(&mut client, &mut random);
             report.taken_back += hold_to_account(&mut client, &known)
                 .unwrap_or_else(|why| panic!("seed {seed}, round {number}, {strike:?}: {why}"));
             let tables = ["t", "ledger"].map(|t| (t.to_owned(), rows(&mut client, t)));
@@ -150,8 +157,8 @@ pub(crate) fn run(seed: u64, rounds: u64) -> Report {
 fn load_and_crash(
     cluster: &mut Cluster,
     random: &mut SmallRng,
-    report: &mut Report,
-    strike: impl FnOnce(&mut Cluster, &mut Client, Pid) -> bool,
+    round: &Round,
+    strike: impl FnOnce(&mut Cluster, &mut Client, Pid),
 ) -> Vec<Known> {
     let mut control = cluster.connect();
     let ledger: Vec<i64> = control
@@ -160,12 +167,9 @@ fn load_and_crash(
         .iter()
         .map(|row| row.get(0))
         .collect();
-    let round =
-        Round { pids: (0..SESSIONS).map(|_| AtomicI32::new(0)).collect(), ..Round::default() };
     let (seed, moment) = (random.random(), random.random_range(20..600));
     let victim = random.random_range(0..SESSIONS);
     thread::scope(|scope| {
-        let round = &round;
         let sessions: Vec<_> = (0..)
             .zip(&ledger)
             .map(|(session, last)| {
@@ -179,11 +183,31 @@ fn load_and_crash(
             round.committed.load(Ordering::Relaxed) >= moment
         });
         let victim = Pid(round.pids[victim].load(Ordering::Relaxed));
-        report.in_commit += u64::from(strike(cluster, &mut control, victim));
-        let known = sessions.into_iter().map(|s| s.join().expect("a session panicked")).collect();
-        report.committed += round.committed.load(Ordering::Relaxed);
-        known
+        strike(cluster, &mut control, victim);
+        sessions.into_iter().map(|s| s.join().expect("a session panicked")).collect()
     })
+}
+
+/// Whether a transaction that captured something can be prepared.
+fn takes_two_phase(client: &mut Client) -> bool {
+    let attempt = "BEGIN; DELETE FROM ledger WHERE session = 0; PREPARE TRANSACTION 'probe'";
+    let taken = client.batch_execute(attempt).is_ok();
+    let undo = if taken { "ROLLBACK PREPARED 'probe'" } else { "ROLLBACK" };
+    client.batch_execute(undo).expect("a probe leaves nothing behind");
+    taken
+}
+
+/// Ends what was prepared when the server died, one way or the other; how many there were.
+fn end_prepared(client: &mut Client, random: &mut SmallRng) -> u64 {
+    let left = client.query("SELECT gid FROM pg_prepared_xacts ORDER BY gid", &[]);
+    let left = left.expect("pg_prepared_xacts can be read");
+    for row in &left {
+        let end = if random.random() { "COMMIT" } else { "ROLLBACK" };
+        client
+            .batch_execute(&format!("{end} PREPARED '{}'", row.get::<_, &str>(0)))
+            .expect("nobody else ends it");
+    }
+    left.len() as u64
 }
 
 /// A connection to the recovered server; it recovers by itself unless it was stopped.

@@ -26,6 +26,8 @@ pub(crate) struct Round {
     pub committed: AtomicU64,
     pub stop: AtomicBool,
     pub pids: Vec<AtomicI32>,
+    /// Whether the server takes PREPARE TRANSACTION of what is captured.
+    pub two_phase: bool,
 }
 
 /// Writes until the server dies. Each transaction counts its session's row of `ledger` up.
@@ -42,8 +44,16 @@ pub(crate) fn write(
         known.tried += 1;
         let durable: bool = random.random();
         let statements = transaction(&mut random, session, known.tried, durable);
-        let written =
-            client.batch_execute(&statements).and_then(|()| client.batch_execute("COMMIT"));
+        // Always drawn: the statements are the same whether two-phase commit is on or not.
+        let prepared = random.random_ratio(1, 12) && round.two_phase;
+        let gid = format!("crash-{session}-{}", known.tried);
+        let written = client.batch_execute(&statements).and_then(|()| {
+            if !prepared {
+                return client.batch_execute("COMMIT");
+            }
+            client.batch_execute(&format!("PREPARE TRANSACTION '{gid}'"))?;
+            client.batch_execute(&format!("COMMIT PREPARED '{gid}'"))
+        });
         match written {
             Ok(()) => {
                 known.acknowledged = known.tried;
