@@ -114,6 +114,7 @@ struct StoringChange<'a> {
     fired: u64,
     after: Option<StoringSide<'a>>,
     before: Option<StoringBefore<'a>>,
+    rewrite: bool,
 }
 
 #[derive(Serialize)]

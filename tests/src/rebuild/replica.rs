@@ -138,7 +138,9 @@ impl Replica {
             Kind::Update => (event.prev.as_ref(), event.data.as_ref()),
             // The last row is in `data`; `prev` has to agree where it is given.
             Kind::Remove => (event.data.as_ref(), None),
-            Kind::Status | Kind::Error => return Err(Disorder::Client(format!("{event:?}"))),
+            Kind::HistoryRewrite | Kind::Status | Kind::Error => {
+                return Err(Disorder::Client(format!("{event:?}")));
+            }
         };
         let agrees = match event.kind {
             Kind::Add => event.prev.is_none() && after.is_some(),
