@@ -51,6 +51,8 @@ impl Run {
             .conf("deadlock_timeout", "20ms")
             .conf("event_source.status_interval", "1s")
             .conf("max_prepared_transactions", "50")
+            // The ring turns many times in a long run; followers are never that far behind.
+            .conf("event_source.retention", "120s")
             .conf("max_wal_size", "4GB")
             .start();
         let mut client = cluster.connect();
