@@ -421,82 +421,13 @@ pub fn detaches_partition(kind: pg_sys::AlterTableType::Type) -> bool {
     return kind == K::AT_DetachPartition || kind == K::AT_DetachPartitionFinalize;
 }
 
-/// Calls `after` when a utility statement for which `concerns` is true has succeeded.
+/// Calls `after` when a utility statement for which `concerns` is true has succeeded. Neither may
+/// fail: see [`utility`].
 pub fn on_utility(concerns: fn(*mut pg_sys::Node) -> bool, after: fn()) {
     utility::chain(concerns, after);
 }
 
-mod utility {
-    use std::ffi::c_char;
-
-    use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
-    use pgrx::prelude::*;
-
-    static mut CONCERNS: Option<fn(*mut pg_sys::Node) -> bool> = None;
-    static mut AFTER: Option<fn()> = None;
-    static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
-
-    pub(super) fn chain(concerns: fn(*mut pg_sys::Node) -> bool, after: fn()) {
-        // SAFETY: the postmaster loads libraries on its only thread.
-        unsafe {
-            CONCERNS = Some(concerns);
-            AFTER = Some(after);
-            PREVIOUS = pg_sys::ProcessUtility_hook;
-            pg_sys::ProcessUtility_hook = Some(on_utility);
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "they are PostgreSQL's")]
-    #[pg_guard]
-    unsafe extern "C-unwind" fn on_utility(
-        statement: *mut pg_sys::PlannedStmt,
-        text: *const c_char,
-        #[cfg(not(feature = "pg13"))] read_only: bool,
-        context: pg_sys::ProcessUtilityContext::Type,
-        parameters: pg_sys::ParamListInfo,
-        environment: *mut pg_sys::QueryEnvironment,
-        destination: *mut pg_sys::DestReceiver,
-        completion: *mut pg_sys::QueryCompletion,
-    ) {
-        // SAFETY: set by `chain` before the hook could be called; the arguments go on as they came.
-        unsafe {
-            // Asked before: a statement that commits inside takes its text along.
-            let concerned = CONCERNS.is_some_and(|concerns| concerns((*statement).utilityStmt));
-            let next = PREVIOUS.unwrap_or(standard);
-            pg_guard_ffi_boundary(|| {
-                next(
-                    statement,
-                    text,
-                    #[cfg(not(feature = "pg13"))]
-                    read_only,
-                    context,
-                    parameters,
-                    environment,
-                    destination,
-                    completion,
-                );
-            });
-            if let Some(after) = AFTER.filter(|_| concerned) {
-                after();
-            }
-        }
-    }
-
-    unsafe extern "C-unwind" {
-        // PostgreSQL's own; pgrx's wrapper of it is no C function pointer.
-        #[link_name = "standard_ProcessUtility"]
-        fn standard(
-            statement: *mut pg_sys::PlannedStmt,
-            text: *const c_char,
-            #[cfg(not(feature = "pg13"))] read_only: bool,
-            context: pg_sys::ProcessUtilityContext::Type,
-            parameters: pg_sys::ParamListInfo,
-            environment: *mut pg_sys::QueryEnvironment,
-            destination: *mut pg_sys::DestReceiver,
-            completion: *mut pg_sys::QueryCompletion,
-        );
-    }
-}
+mod utility;
 
 /// Whether this transaction holds the exclusive lock of an object that is no relation.
 pub fn holds_exclusively(class: pg_sys::Oid, object: pg_sys::Oid) -> bool {

@@ -220,3 +220,23 @@ fn a_restart_between_prepare_and_commit_changes_nothing() {
     assert_eq!(story(&mut client, &token)[10..], ["update 6", "update 1", "update 7", "update 2"]);
     assert_exact(&mut client, &token);
 }
+
+/// The hook that notices COMMIT PREPARED stands around every statement of this kind.
+#[test]
+fn the_errors_of_other_statements_pass_as_they_are() {
+    let (_cluster, mut client, _token) = captured();
+    let raise =
+        "RAISE EXCEPTION USING errcode = 'NM000', message = 'mine', table = 'y', constraint = 'x'";
+    for statement in [
+        format!("DO $$ BEGIN {raise}; END $$"),
+        format!("CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN {raise}; END $$; CALL p()"),
+    ] {
+        let error = client.batch_execute(&statement).unwrap_err();
+        let said = error.as_db_error().unwrap();
+        assert_eq!((said.code().code(), said.message()), ("NM000", "mine"));
+        assert_eq!((said.table(), said.constraint()), (Some("y"), Some("x")));
+        assert!(said.where_().is_some_and(|at| at.contains("RAISE")), "{said:?}");
+    }
+    let error = client.batch_execute("CREATE TABLE bad (x nosuchtype)").unwrap_err();
+    assert!(error.as_db_error().unwrap().position().is_some());
+}
