@@ -99,12 +99,12 @@ pub fn changes(segment: usize, changes: Vec<Change>) -> Result<()> {
     let table = Table::open(segment::change_table(segment)?)?;
     for change in changes.into_iter().flat_map(Change::split_moved_key) {
         let place = place(&change);
-        let payload = change::encode(std::slice::from_ref(&change));
-        table.insert(&[
-            Some(top_xid().into()),
-            place.as_slice().into_datum(),
-            payload.as_slice().into_datum(),
-        ]);
+        let encoded = change::encode(std::slice::from_ref(&change));
+        // Each of these may be 100 MB: none is kept longer than the next one needs it.
+        drop(change);
+        let payload = encoded.as_slice().into_datum();
+        drop(encoded);
+        table.insert(&[Some(top_xid().into()), place.as_slice().into_datum(), payload]);
     }
     retention::wrote(table.written.get())
 }
