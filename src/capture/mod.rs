@@ -16,7 +16,7 @@
 //! - [`truncate`]: the TRUNCATE triggers; [`truncated`]: what is written in the middle of one
 //! - [`tree`]: which tables can be captured
 //! - [`register`]: `event_source.capture` and `event_source.release`
-//! - [`redact`]: `event_source.redact`
+//! - [`redact`]: a row's past erased, `event_source.redact`
 //! - [`ddl`]: the event trigger that keeps partitions captured
 //! - [`breaks`]: rewrites and other primary keys, which end all sources of a table
 //! - [`dropped`]: partitions that are dropped with their rows

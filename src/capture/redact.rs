@@ -89,20 +89,16 @@ fn lock_row(relation: pg_sys::Oid, redaction: &Redaction) -> Result<Option<Image
 
 /// Only one redaction at a time; readers, writers and the keeper's other work go on.
 fn lock_log() -> Result<()> {
-    with_rights(|| {
-        Spi::run("lock table event_source.erasure in share row exclusive mode").map_err(Into::into)
-    })
+    let sql = "lock table event_source.erasure in share row exclusive mode";
+    with_rights(|| Spi::connect_mut(|client| client.update(sql, None, &[]).map(drop)))
 }
 
 /// The keeper is to give these segments new files.
 fn note(erased: &erase::Erased) -> Result<()> {
     let segments: Vec<i16> = erased.segments.iter().map(|&segment| segment as i16).collect();
-    with_rights(|| {
-        Spi::run_with_args(
-            "insert into event_source.erasure (segment) select * from pg_catalog.unnest($1)",
-            &[segments.into()],
-        )
-    })
+    let sql = "insert into event_source.erasure (segment) select * from pg_catalog.unnest($1)";
+    let arguments = [segments.into()];
+    with_rights(|| Spi::connect_mut(|client| client.update(sql, None, &arguments).map(drop)))
 }
 
 /// Every source that shows the row as it is now, or whose set its key alone decides, gets an event.

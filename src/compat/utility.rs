@@ -23,7 +23,6 @@ pub(super) fn chain(concerns: fn(*mut pg_sys::Node) -> bool, after: fn()) {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "they are PostgreSQL's")]
 unsafe extern "C-unwind" fn on_utility(
     statement: *mut pg_sys::PlannedStmt,
     text: *const c_char,

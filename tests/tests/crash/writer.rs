@@ -62,8 +62,9 @@ pub(crate) fn write(
                 }
                 round.committed.fetch_add(1, Ordering::Relaxed);
             }
-            // A circle of waiting sessions: the number is used up, which does no harm.
-            Err(e) if e.code().is_some_and(|code| code.code() == "40P01") => {
+            // A circle of waiting sessions, or two that gave a row the same key: the number is used up,
+            // which does no harm.
+            Err(e) if e.code().is_some_and(|code| ["40P01", "23505"].contains(&code.code())) => {
                 if client.batch_execute("ROLLBACK").is_err() {
                     break;
                 }
