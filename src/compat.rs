@@ -1,5 +1,6 @@
 //! Everything that differs between the versions of PostgreSQL, and nothing else.
 
+mod files;
 mod shared_memory;
 mod virtual_columns;
 
@@ -7,6 +8,7 @@ use std::ffi::{CStr, c_int, c_void};
 
 use pgrx::prelude::*;
 
+pub use files::{oldest_needed, reindex, set_new_files};
 pub use virtual_columns::virtual_columns;
 
 /// Calls `request` and `startup` when shared memory is laid out.
@@ -22,16 +24,23 @@ pub fn on_shared_memory(request: fn(), startup: fn()) {
     shared_memory::chain(Some(request), startup);
 }
 
+#[cfg(any(feature = "pg13", feature = "pg14"))]
+unsafe extern "C" {
+    // Settings whose headers are not bound.
+    static autovacuum_max_workers: c_int;
+    static max_wal_senders: c_int;
+}
+
 /// How many backends there can be. Before 15 it is not yet computed when libraries are loaded.
 pub fn max_backends() -> usize {
     #[cfg(any(feature = "pg13", feature = "pg14"))]
     // SAFETY: settings, already read when libraries are loaded.
     let count = unsafe {
         pg_sys::MaxConnections
-            + pg_sys::autovacuum_max_workers
+            + autovacuum_max_workers
             + 1
             + pg_sys::max_worker_processes
-            + pg_sys::max_wal_senders
+            + max_wal_senders
     };
     #[cfg(not(any(feature = "pg13", feature = "pg14")))]
     // SAFETY: final from the shared memory request on.
@@ -125,54 +134,6 @@ pub unsafe fn index_insert(
         pg_sys::index_insert(index, values, nulls, tid, heap, unchecked, info);
         #[cfg(not(feature = "pg13"))]
         pg_sys::index_insert(index, values, nulls, tid, heap, unchecked, false, info);
-    }
-}
-
-/// Gives a relation new, empty files when the transaction commits.
-///
-/// # Safety
-/// The relation is open under the strongest lock.
-pub unsafe fn set_new_files(relation: pg_sys::Relation) {
-    // SAFETY: the caller's.
-    unsafe {
-        let persistence = (*(*relation).rd_rel).relpersistence;
-        #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
-        pg_sys::RelationSetNewRelfilenode(relation, persistence);
-        #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
-        pg_sys::RelationSetNewRelfilenumber(relation, persistence);
-    }
-}
-
-/// The oldest transaction whose deleted rows somebody may still see in a table.
-///
-/// # Safety
-/// The relation is open.
-pub unsafe fn oldest_needed(relation: pg_sys::Relation) -> pg_sys::TransactionId {
-    // SAFETY: the caller's.
-    unsafe {
-        #[cfg(feature = "pg13")]
-        return pg_sys::GetOldestXmin(relation, pg_sys::PROCARRAY_FLAGS_VACUUM as i32);
-        #[cfg(not(feature = "pg13"))]
-        return pg_sys::GetOldestNonRemovableTransactionId(relation);
-    }
-}
-
-/// Builds all indexes of a table anew, and of what is stored beside it.
-///
-/// # Safety
-/// The table is locked against everybody.
-pub unsafe fn reindex(table: pg_sys::Oid) {
-    let with_toast = pg_sys::REINDEX_REL_PROCESS_TOAST as i32;
-    // SAFETY: the caller's; all zero is "no options".
-    unsafe {
-        #[cfg(feature = "pg13")]
-        pg_sys::reindex_relation(table, with_toast, 0);
-        #[cfg(not(feature = "pg13"))]
-        let mut options: pg_sys::ReindexParams = std::mem::zeroed();
-        #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
-        pg_sys::reindex_relation(table, with_toast, &mut options);
-        #[cfg(any(feature = "pg17", feature = "pg18"))]
-        pg_sys::reindex_relation(std::ptr::null(), table, with_toast, &options);
     }
 }
 
