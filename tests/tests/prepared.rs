@@ -6,6 +6,8 @@
 
 #[path = "prepared/crash.rs"]
 mod crash;
+#[path = "prepared/kept.rs"]
+mod kept;
 #[path = "prepared/many.rs"]
 mod many;
 #[path = "prepared/order.rs"]
