@@ -81,8 +81,13 @@ fn check_kept(position: &Position) -> Result<()> {
 
 /// The oldest position from which the log can be read. Needs an active snapshot.
 pub fn oldest() -> Result<i64> {
-    // The floor second: it may rise in between, and only upwards.
+    // A log of which something was let go knows it without a look at its segments.
+    let floor = floor::current()?;
+    if floor != 0 {
+        return Ok(floor);
+    }
     let first = Stamps::forward(0, i64::MAX)?.next()?;
+    // Again: it may have risen in between.
     Ok(match floor::current()? {
         0 => first.map_or(0, |stamp| stamp.closed),
         floor => floor,

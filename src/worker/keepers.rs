@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::launcher::description;
+use super::started::{Started, description};
 use crate::log::retention;
 use crate::order::shared::{Database, Shared};
 use crate::settings;
@@ -37,7 +37,7 @@ pub(super) struct Keepers {
 #[derive(Debug)]
 struct Visit {
     /// `None` once it was seen to have ended.
-    handle: Option<*mut pg_sys::BackgroundWorkerHandle>,
+    started: Option<Started>,
     /// How many had done their work when it was sent.
     done_before: u64,
     /// How many failed since one did its work: the database may have been dropped.
@@ -57,7 +57,7 @@ impl Keepers {
         for (database, entry) in shared.databases_in_use() {
             let visit = self.visits.entry(database.to_u32()).or_insert_with(Visit::never);
             visit.bury(entry);
-            if visit.handle.is_some() {
+            if visit.started.is_some() {
                 next = next.min(SOON);
                 continue;
             }
@@ -75,7 +75,7 @@ impl Keepers {
 
 impl Visit {
     fn never() -> Self {
-        Self { handle: None, done_before: 0, failures: 0, sent: Instant::now() }
+        Self { started: None, done_before: 0, failures: 0, sent: Instant::now() }
     }
 
     /// How long to wait before the next keeper.
@@ -91,16 +91,10 @@ impl Visit {
 
     /// Notices that the keeper ended, and how.
     fn bury(&mut self, entry: &Database) {
-        let Some(handle) = self.handle else { return };
-        let mut pid = 0;
-        // SAFETY: the handle came from RegisterDynamicBackgroundWorker.
-        let status = unsafe { pg_sys::GetBackgroundWorkerPid(handle, &mut pid) };
-        if status != pg_sys::BgwHandleStatus::BGWH_STOPPED {
+        if !self.started.as_ref().is_some_and(Started::has_ended) {
             return;
         }
-        // SAFETY: palloc'ed with the handle, used no more.
-        unsafe { pg_sys::pfree(handle.cast()) };
-        self.handle = None;
+        self.started = None;
         let failed = entry.visits.load(SeqCst) == self.done_before;
         self.failures = if failed { self.failures + 1 } else { 0 };
     }
@@ -108,20 +102,11 @@ impl Visit {
     fn send(&mut self, database: pg_sys::Oid, entry: &Database) {
         let kind = c"event_source keeper";
         let mut worker = description(kind, c"event_source_keeper", pg_sys::BGW_NEVER_RESTART);
-        // SAFETY: this process.
-        worker.bgw_notify_pid = unsafe { pg_sys::MyProcPid };
         worker.bgw_main_arg = pg_sys::Datum::from(database);
-        let mut handle = std::ptr::null_mut();
-        // SAFETY: outside a transaction the handle lives in TopMemoryContext.
-        let registered = unsafe {
-            pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
-            pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle)
-        };
         self.sent = Instant::now();
         self.done_before = entry.visits.load(SeqCst);
-        if registered {
-            self.handle = Some(handle);
-        } else {
+        self.started = Started::of(worker);
+        if self.started.is_none() {
             self.failures += 1;
             log!(
                 "no background worker is free to look after the change log: raise max_worker_processes"

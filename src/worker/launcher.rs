@@ -5,7 +5,7 @@
 //! Workers are started with "never restart", so that the launcher alone decides: a worker that ends
 //! is started again after [`PAUSE`], with a new look at the setting.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::CString;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::keepers::Keepers;
+use super::started::{Started, copy, description};
 use super::{backend, process};
 use crate::compat;
 use crate::order::shared::{self, Shared, WORKERS};
@@ -37,37 +38,11 @@ pub fn register() {
     unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) };
 }
 
-/// A background worker of this library.
-pub(super) fn description(
-    kind: &CStr,
-    function: &CStr,
-    restart_seconds: i32,
-) -> pg_sys::BackgroundWorker {
-    let mut worker = pg_sys::BackgroundWorker {
-        bgw_flags: (pg_sys::BGWORKER_SHMEM_ACCESS | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION)
-            as i32,
-        bgw_start_time: pg_sys::BgWorkerStartTime::BgWorkerStart_ConsistentState,
-        bgw_restart_time: restart_seconds,
-        ..Default::default()
-    };
-    copy(&mut worker.bgw_name, kind);
-    copy(&mut worker.bgw_type, kind);
-    copy(&mut worker.bgw_function_name, function);
-    copy(&mut worker.bgw_library_name, c"event_source");
-    worker
-}
-
-fn copy(to: &mut [c_char], from: &CStr) {
-    for (to, from) in to.iter_mut().zip(from.to_bytes_with_nul()) {
-        *to = *from as c_char;
-    }
-}
-
 /// A worker that was asked for.
 struct Running {
     database: String,
     place: usize,
-    handle: *mut pg_sys::BackgroundWorkerHandle,
+    started: Started,
     since: Instant,
 }
 
@@ -148,8 +123,7 @@ impl Launcher {
         self.bury();
         for running in &self.running {
             if !wanted.contains(&running.database) {
-                // SAFETY: the handle came from RegisterDynamicBackgroundWorker.
-                unsafe { pg_sys::TerminateBackgroundWorker(running.handle) };
+                running.started.terminate();
             }
         }
         let now = Instant::now();
@@ -167,16 +141,9 @@ impl Launcher {
 
     /// Forgets workers that ended.
     fn bury(&mut self) {
-        let ended = self.running.extract_if(.., |running| {
-            let mut pid = 0;
-            // SAFETY: as above.
-            let status = unsafe { pg_sys::GetBackgroundWorkerPid(running.handle, &mut pid) };
-            status == pg_sys::BgwHandleStatus::BGWH_STOPPED
-        });
+        let ended = self.running.extract_if(.., |running| running.started.has_ended());
         for ended in ended {
             let pause = if ended.since.elapsed() < SHORT_LIFE { LONG_PAUSE } else { PAUSE };
-            // SAFETY: palloc'ed by RegisterDynamicBackgroundWorker, used no more.
-            unsafe { pg_sys::pfree(ended.handle.cast()) };
             self.paused.push(Paused { database: ended.database, until: Instant::now() + pause });
         }
     }
@@ -186,21 +153,13 @@ impl Launcher {
         let Some(place) = (0..WORKERS).find(|place| !taken(place)) else { return };
         let mut worker =
             description(c"event_source worker", c"event_source_worker", pg_sys::BGW_NEVER_RESTART);
-        // SAFETY: this process.
-        worker.bgw_notify_pid = unsafe { pg_sys::MyProcPid };
         worker.bgw_main_arg = process::argument(place, self.generation);
         let name = CString::new(database).expect("a setting holds no NUL");
         copy(&mut worker.bgw_extra, &name);
-        let mut handle = std::ptr::null_mut();
-        // SAFETY: outside a transaction the handle lives in TopMemoryContext.
-        let registered = unsafe {
-            pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
-            pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle)
-        };
         let since = Instant::now();
         let database = database.to_owned();
-        if registered {
-            self.running.push(Running { database, place, handle, since });
+        if let Some(started) = Started::of(worker) {
+            self.running.push(Running { database, place, started, since });
         } else {
             log!(
                 "no background worker is free to serve database \"{database}\": raise max_worker_processes"

@@ -7,6 +7,7 @@
 //! process.
 //!
 //! - [`launcher`]: starts and stops workers as the setting says
+//! - [`started`]: a background worker that the launcher started
 //! - [`process`]: the life of one worker
 //! - [`backend`]: worker and launcher as PostgreSQL processes: signals, settings, waiting
 //! - [`child`]: the server process: started, watched, ended
@@ -31,6 +32,7 @@ mod prepared;
 mod process;
 mod sockets;
 mod sources;
+mod started;
 mod status;
 mod tail;
 

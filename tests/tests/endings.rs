@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use event_source_tests::Cluster;
 use event_source_tests::consume::v10::V10Stream;
-use event_source_tests::consume::{Event, Kind, Request, Stream, Version};
+use event_source_tests::consume::{Kind, Request, Stream, Version};
 use event_source_tests::follow::mint;
 use postgres::Client;
 use serde_json::Value;
@@ -76,7 +76,7 @@ fn a_released_or_dropped_table_ends_its_streams_and_no_others() {
     client.batch_execute("INSERT INTO stays VALUES (1)").unwrap();
     assert_eq!(ending(&mut released), "source_gone");
     assert_eq!(ending(&mut dropped), "source_gone");
-    assert_eq!(next_change(&mut other).key, Some(1.into()));
+    assert_eq!(other.next_change(LONG).key, Some(1.into()));
 }
 
 #[test]
@@ -101,26 +101,16 @@ fn a_transaction_too_large_for_the_tail_arrives_whole_and_between_its_neighbours
         .unwrap();
     client.batch_execute("INSERT INTO t VALUES (-2, 0)").unwrap();
 
-    assert_eq!(next_change(&mut stream).key, Some((-1).into()));
+    assert_eq!(stream.next_change(LONG).key, Some((-1).into()));
     let mut seen = BTreeSet::new();
     let mut txn_ts = BTreeSet::new();
     for _ in 0..ROWS {
-        let event = next_change(&mut stream);
+        let event = stream.next_change(LONG);
         assert_eq!(event.kind, Kind::Add);
         txn_ts.insert(event.txn_ts);
         let key = event.key.as_ref().and_then(Value::as_i64).unwrap();
         assert!((1..=ROWS).contains(&key) && seen.insert(key), "{key} comes twice");
     }
     assert_eq!(txn_ts.len(), 1, "one transaction has one place");
-    assert_eq!(next_change(&mut stream).key, Some((-2).into()));
-}
-
-fn next_change(stream: &mut Stream) -> Event {
-    loop {
-        let event = stream.next(LONG).unwrap().expect("the stream goes on");
-        if event.kind.is_change() {
-            return event;
-        }
-        assert_eq!(event.kind, Kind::Status, "{event:?}");
-    }
+    assert_eq!(stream.next_change(LONG).key, Some((-2).into()));
 }

@@ -87,7 +87,7 @@ fn a_log_that_is_written_without_end_stays_within_its_size_and_leaves_no_dead_ro
             )
             .unwrap();
         for _ in 0..2000 {
-            let event = log::next_change(&mut stream);
+            let event = stream.next_change(LONG);
             assert_eq!(event.kind, Kind::Add);
             let key = event.key.as_ref().and_then(Value::as_i64).unwrap();
             assert!(rebuilt.insert(key, event.data.unwrap()).is_none(), "{key} comes twice");

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use super::event::Event;
+use super::event::{Event, Kind};
 use super::http::{Connection, Failed, Version, accepted, runtime};
 
 /// How the native stream frames its events.
@@ -144,6 +144,21 @@ impl Stream {
                     }
                 }
             }
+        }
+    }
+
+    /// The next change, behind nothing but statuses.
+    ///
+    /// # Panics
+    /// When none comes `within` the time, or something else does.
+    #[track_caller]
+    pub fn next_change(&mut self, within: Duration) -> Event {
+        loop {
+            let event = self.next(within).expect("an event comes").expect("the stream goes on");
+            if event.kind.is_change() {
+                return event;
+            }
+            assert_eq!(event.kind, Kind::Status, "{event:?}");
         }
     }
 

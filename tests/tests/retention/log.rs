@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use event_source_tests::consume::{Event, Kind, Stream};
 use event_source_tests::{Cluster, Options};
 use postgres::Client;
 
@@ -46,14 +45,4 @@ pub fn write(client: &mut Client, rows: i32) {
 /// The oldest position from which the log can be read.
 pub fn oldest(client: &mut Client) -> i64 {
     client.query_one("SELECT oldest FROM event_source.status", &[]).unwrap().get(0)
-}
-
-pub fn next_change(stream: &mut Stream) -> Event {
-    loop {
-        let event = stream.next(LONG).unwrap().expect("the stream goes on");
-        if event.kind.is_change() {
-            return event;
-        }
-        assert_eq!(event.kind, Kind::Status, "{event:?}");
-    }
 }
