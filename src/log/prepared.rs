@@ -204,9 +204,10 @@ fn state(row: &Row, snapshot: pg_sys::Snapshot, running: &Running) -> Option<Sta
 }
 
 /// # Safety
-/// There are `count` of them at `first`.
+/// There are `count` of them at `first`, unless that is null.
 unsafe fn copied(first: *const pg_sys::TransactionId, count: usize) -> Vec<pg_sys::TransactionId> {
-    if count == 0 {
+    // A copied snapshot keeps the count of subtransactions, without them, when there were too many.
+    if count == 0 || first.is_null() {
         return Vec::new();
     }
     // SAFETY: the caller's.

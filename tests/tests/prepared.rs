@@ -103,6 +103,22 @@ fn a_prepared_transaction_without_changes_is_none_of_ours() {
 }
 
 #[test]
+fn prepared_transactions_are_found_beside_one_with_more_savepoints_than_a_snapshot_lists() {
+    let (cluster, mut client, token) = captured();
+    let mut other = cluster.connect();
+    let savepoints: String = (0..100)
+        .map(|n| format!("SAVEPOINT s{n}; INSERT INTO t VALUES ({}, 0);", 100 + n))
+        .collect();
+    other.batch_execute(&format!("BEGIN; {savepoints}")).unwrap();
+    prepare(&mut client, "p", "UPDATE t SET v = 1 WHERE id = 3");
+    let later = mint(&mut client, "event_source('t')");
+    commit(&mut client, "p");
+    other.batch_execute("COMMIT").unwrap();
+    assert_eq!(story(&mut client, &later).len(), 101);
+    assert_exact(&mut client, &token);
+}
+
+#[test]
 fn what_was_rolled_back_to_a_savepoint_is_not_prepared() {
     let (_cluster, mut client, token) = captured();
     prepare(

@@ -121,7 +121,7 @@ pub(crate) fn direct(c: &mut Composer<'_>) {
 }
 
 pub(crate) fn wide(c: &mut Composer<'_>) {
-    let (key, column, v) = (c.between(1, 20), c.between(1, 1599), c.below(1000));
+    let (key, column, v) = (c.between(1, 20), c.between(2, 1598), c.below(1000));
     match c.below(3) {
         0 => c.sql(format!(
             "INSERT INTO wide (id, c{column}, c1599) VALUES ({key}, {v}, {v}) \
