@@ -6,8 +6,10 @@
 mod log;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use event_source_tests::consume::latency::pause_until;
 use event_source_tests::consume::v10::V10Stream;
 use event_source_tests::consume::{Failed, Kind, Request, Stream, Version, sql};
 use event_source_tests::follow::{drain, mint, refused};
@@ -171,6 +173,8 @@ fn readers_and_writers_go_on_exactly_while_segments_come_and_go_and_the_server_c
     let token = mint(&mut client, "event_source('t')");
     drop(client);
     let (mut cursor, mut seen) = (None, 0_usize);
+    // How far the reader is behind, in rows. The log holds a few times the most.
+    let behind = AtomicUsize::new(0);
     for round in 0..3 {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -178,23 +182,31 @@ fn readers_and_writers_go_on_exactly_while_segments_come_and_go_and_the_server_c
                 scope.spawn(|| {
                     let mut client = log.cluster.connect();
                     while !stop.load(Ordering::Relaxed) {
+                        if behind.load(Ordering::Relaxed) > 2000 {
+                            pause_until(Instant::now() + Duration::from_millis(1));
+                            continue;
+                        }
+                        behind.fetch_add(50, Ordering::Relaxed);
                         write(&mut client, 50);
                     }
                 });
             }
+            // Also when the reader panics, or they would fill the disk.
+            let _stops = Stops(&stop);
             let mut client = log.cluster.connect();
             let mut floor_moves = 0;
             let mut floor = oldest(&mut client);
             while floor_moves < 4 {
                 let page =
                     sql::event_page(&mut client, &token, cursor.as_deref(), 1000, &[]).unwrap();
-                seen += page.events.iter().filter(|e| e.kind.is_change()).count();
+                let read = page.events.iter().filter(|e| e.kind.is_change()).count();
+                behind.fetch_sub(read, Ordering::Relaxed);
+                seen += read;
                 cursor = Some(page.cursor);
                 let now = oldest(&mut client);
                 floor_moves += usize::from(now != floor);
                 floor = now;
             }
-            stop.store(true, Ordering::Relaxed);
         });
         if round < 2 {
             log.cluster.kill();
@@ -205,6 +217,15 @@ fn readers_and_writers_go_on_exactly_while_segments_come_and_go_and_the_server_c
     seen += drain(&mut client, &token, cursor).len();
     let rows: i64 = client.query_one("SELECT count(*) FROM t", &[]).unwrap().get(0);
     assert_eq!(seen, rows as usize, "a miss or a repeat");
+}
+
+/// Ends the writers.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
