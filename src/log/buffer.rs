@@ -152,11 +152,6 @@ pub fn written_to() -> Option<usize> {
     })
 }
 
-/// PRE_COMMIT of a transaction that captured something: stamps it.
-pub fn before_commit() -> Result<()> {
-    stamp()
-}
-
 /// PRE_PREPARE: writes everything out, and the row from which another transaction will make the
 /// stamp. Says whether there was anything.
 pub fn before_prepare() -> Result<bool> {
@@ -237,8 +232,9 @@ pub fn forget() {
     });
 }
 
-/// Takes a stamp and writes its row; a row of an earlier stamp of this transaction is taken back.
-fn stamp() -> Result<()> {
+/// PRE_COMMIT of a transaction that captured something, and again for what is captured after it: takes
+/// a stamp and writes its row; a row of an earlier stamp of this transaction is taken back.
+pub fn stamp() -> Result<()> {
     // By now every savepoint is released, so what is left is one level at most.
     let (top, segment, earlier) = BUFFER.with_borrow_mut(|buffer| {
         buffer.ensure_segment().map(|segment| {

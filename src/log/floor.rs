@@ -9,11 +9,9 @@
 //! before that lock is let go: so whoever finds the floor below its position reads everything.
 
 use std::cell::Cell;
-use std::ffi::c_void;
 use std::sync::atomic::Ordering::SeqCst;
 
 use event_source_model::position::{Cursor, Position};
-use pgrx::pg_sys::XactEvent;
 use pgrx::prelude::*;
 
 use super::{SEGMENTS, stamps};
@@ -23,12 +21,6 @@ use crate::order::{history, shared};
 thread_local! {
     /// What this transaction raises the floor to, if it commits.
     static RISING: Cell<i64> = const { Cell::new(0) };
-}
-
-/// Called once, in the postmaster.
-pub fn init() {
-    // SAFETY: the function lives as long as the library, which is never unloaded.
-    unsafe { pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut()) }
 }
 
 /// Everything at or below it was let go; 0 when nothing was.
@@ -74,14 +66,8 @@ pub(super) fn raise_at_commit(txn_ts: i64) {
     RISING.set(txn_ts);
 }
 
-/// Runs before the locks of the transaction are let go; must not fail.
-#[pg_guard]
-unsafe extern "C-unwind" fn on_transaction(event: XactEvent::Type, _arg: *mut c_void) {
-    let committed = match event {
-        XactEvent::XACT_EVENT_COMMIT => true,
-        XactEvent::XACT_EVENT_ABORT => false,
-        _ => return,
-    };
+/// The transaction ended. Runs before its locks are let go; must not fail.
+pub fn settle(committed: bool) {
     let rising = RISING.replace(0);
     if !committed || rising == 0 {
         return;

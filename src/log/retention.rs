@@ -7,11 +7,9 @@
 //! count what they write ([`wrote`]).
 
 use std::cell::Cell;
-use std::ffi::c_void;
 use std::sync::atomic::Ordering::SeqCst;
 
 use event_source_model::ring::{Segment, Step};
-use pgrx::pg_sys::XactEvent;
 use pgrx::prelude::*;
 
 use super::{SEGMENTS, empty, rewrite, segment, stamps};
@@ -55,20 +53,8 @@ pub fn call_at_commit() {
     CALL.set(true);
 }
 
-/// Called once, in the postmaster.
-pub fn init() {
-    // SAFETY: the function lives as long as the library, which is never unloaded.
-    unsafe { pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut()) }
-}
-
-/// Must not fail.
-#[pg_guard]
-unsafe extern "C-unwind" fn on_transaction(event: XactEvent::Type, _arg: *mut c_void) {
-    let committed = match event {
-        XactEvent::XACT_EVENT_COMMIT => true,
-        XactEvent::XACT_EVENT_ABORT => false,
-        _ => return,
-    };
+/// The transaction ended. Must not fail.
+pub fn settle(committed: bool) {
     if !CALL.replace(false) || !committed {
         return;
     }

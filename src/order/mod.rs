@@ -33,8 +33,6 @@ use crate::error::{Error, Kind, Result};
 pub fn init() {
     shared::init();
     transaction::init();
-    crate::log::floor::init();
-    crate::log::retention::init();
     resolving::init();
 }
 

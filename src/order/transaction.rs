@@ -21,7 +21,7 @@ use pgrx::prelude::*;
 
 use super::{now, prepared, resolving, shared, wake};
 use crate::error::{Result, raised};
-use crate::log::buffer;
+use crate::log::{buffer, floor, retention};
 
 /// A closed timestamp older than this is computed anew for the stamp, so that tokens, which start
 /// from the stamps, stay short also when nobody reads.
@@ -71,9 +71,10 @@ unsafe extern "C-unwind" fn on_transaction(event: XactEvent::Type, _arg: *mut c_
     match event {
         XactEvent::XACT_EVENT_PRE_COMMIT => raised(before_commit()),
         XactEvent::XACT_EVENT_PRE_PREPARE => raised(prepared::before_prepare()),
-        XactEvent::XACT_EVENT_COMMIT => leave(true),
+        XactEvent::XACT_EVENT_COMMIT => end(true),
+        XactEvent::XACT_EVENT_ABORT => end(false),
         // A transaction that is being prepared has no stamp and no slot.
-        XactEvent::XACT_EVENT_ABORT | XactEvent::XACT_EVENT_PREPARE => leave(false),
+        XactEvent::XACT_EVENT_PREPARE => leave(false),
         // A parallel worker's end; the leader's transaction is what was captured.
         _ => {}
     }
@@ -81,9 +82,16 @@ unsafe extern "C-unwind" fn on_transaction(event: XactEvent::Type, _arg: *mut c_
 
 fn before_commit() -> Result<()> {
     if buffer::has_captured() {
-        return buffer::before_commit();
+        return buffer::stamp();
     }
     if resolving::may_have_resolved() { prepared::stamp_resolved() } else { Ok(()) }
+}
+
+/// The floor rises before the slot is left: whoever reads behind this transaction knows of it.
+fn end(committed: bool) {
+    retention::settle(committed);
+    floor::settle(committed);
+    leave(committed);
 }
 
 fn leave(committed: bool) {
