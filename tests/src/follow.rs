@@ -1,11 +1,30 @@
-//! Reading a set through SQL to its end, and looking closely at refusals.
+//! A captured table without a worker, reading a set through SQL to its end, and looking closely at
+//! refusals.
 //!
 //! It runs on the test's thread over a plain client; it needs no worker.
 
 use postgres::{Client, Error};
 use serde_json::Value;
 
+use crate::Cluster;
 use crate::consume::{Event, Kind, sql};
+
+/// A cluster without a worker in which `script` has made `table`, captured in the same transaction,
+/// and a token of that table.
+///
+/// # Panics
+/// When the script fails.
+#[track_caller]
+#[must_use]
+pub fn captured(table: &str, script: &str) -> (Cluster, Client, String) {
+    let cluster = Cluster::options().conf("event_source.listen", "").start();
+    let mut client = cluster.connect();
+    client
+        .batch_execute(&format!("{script}; SELECT event_source.capture('{table}')"))
+        .unwrap_or_else(|e| panic!("{script}: {}", explain(&e)));
+    let token = mint(&mut client, &format!("event_source('{table}')"));
+    (cluster, client, token)
+}
 
 /// Mints a token by an expression such as `event_source('product')`.
 ///
@@ -50,6 +69,13 @@ pub fn drain(client: &mut Client, token: &str, mut cursor: Option<String>) -> Ve
 #[must_use]
 pub fn story(client: &mut Client, token: &str) -> Vec<String> {
     drain(client, token, None).iter().map(told).collect()
+}
+
+/// A [`story`] where the order of rows does not matter: the rows of one statement.
+#[must_use]
+pub fn sorted(mut told: Vec<String>) -> Vec<String> {
+    told.sort();
+    told
 }
 
 fn told(event: &Event) -> String {

@@ -2,21 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
 use event_source_tests::Cluster;
-use event_source_tests::follow::{drain, mint, refused, story};
+use event_source_tests::follow::{self, drain, mint, refused, story};
 use postgres::Client;
 use serde_json::json;
 
 /// A cluster with a captured table `t (id, v)` and a token of it.
 fn captured() -> (Cluster, Client, String) {
-    let cluster = Cluster::options().conf("event_source.listen", "").start();
-    let mut client = cluster.connect();
-    client
-        .batch_execute(
-            "CREATE TABLE t (id int PRIMARY KEY, v text); SELECT event_source.capture('t')",
-        )
-        .unwrap();
-    let token = mint(&mut client, "event_source('t')");
-    (cluster, client, token)
+    follow::captured("t", "CREATE TABLE t (id int PRIMARY KEY, v text)")
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use event_source_tests::Cluster;
-use event_source_tests::follow::{drain, mint, refused, story};
+use event_source_tests::follow::{self, drain, refused, sorted, story};
 use event_source_tests::wait_until;
 use postgres::Client;
 use serde_json::json;
@@ -14,25 +14,14 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// A captured table `p (id, v)` with partitions `p_0` to `p_2`, ten keys in each, one row in each.
 fn captured() -> (Cluster, Client, String) {
-    let cluster = Cluster::options().conf("event_source.listen", "").start();
-    let mut client = cluster.connect();
-    client
-        .batch_execute(
-            "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
-             CREATE TABLE p_0 PARTITION OF p FOR VALUES FROM (0) TO (10);
-             CREATE TABLE p_1 PARTITION OF p FOR VALUES FROM (10) TO (20);
-             CREATE TABLE p_2 PARTITION OF p FOR VALUES FROM (20) TO (30);
-             INSERT INTO p VALUES (1, 'one'), (11, 'eleven'), (21, 'twenty-one');
-             SELECT event_source.capture('p');",
-        )
-        .unwrap();
-    let token = mint(&mut client, "event_source('p')");
-    (cluster, client, token)
-}
-
-fn sorted(mut told: Vec<String>) -> Vec<String> {
-    told.sort();
-    told
+    follow::captured(
+        "p",
+        "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+         CREATE TABLE p_0 PARTITION OF p FOR VALUES FROM (0) TO (10);
+         CREATE TABLE p_1 PARTITION OF p FOR VALUES FROM (10) TO (20);
+         CREATE TABLE p_2 PARTITION OF p FOR VALUES FROM (20) TO (30);
+         INSERT INTO p VALUES (1, 'one'), (11, 'eleven'), (21, 'twenty-one')",
+    )
 }
 
 #[test]

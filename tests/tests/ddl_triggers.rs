@@ -3,27 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
 use event_source_tests::Cluster;
-use event_source_tests::follow::{drain, mint, refused, story};
+use event_source_tests::follow::{self, drain, mint, refused, sorted, story};
 use postgres::Client;
 use serde_json::json;
 
 /// A captured table `t (id, v)` with rows 1 and 2.
 fn captured() -> (Cluster, Client, String) {
-    let cluster = Cluster::options().conf("event_source.listen", "").start();
-    let mut client = cluster.connect();
-    client
-        .batch_execute(
-            "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b');
-             SELECT event_source.capture('t')",
-        )
-        .unwrap();
-    let token = mint(&mut client, "event_source('t')");
-    (cluster, client, token)
-}
-
-fn sorted(mut told: Vec<String>) -> Vec<String> {
-    told.sort();
-    told
+    follow::captured(
+        "t",
+        "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b')",
+    )
 }
 
 fn problem(client: &mut Client) -> Option<String> {
