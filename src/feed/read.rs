@@ -8,7 +8,8 @@ use event_source_model::position::Position;
 use event_source_model::source::{Definition, Source, Start};
 
 use crate::error::Result;
-use crate::log::stamps::Stamps;
+use crate::log::fingerprint::Fingerprints;
+use crate::log::stamps::{Stamp, Stamps};
 use crate::log::{self, floor, transaction};
 use crate::matching::Evaluator;
 
@@ -80,22 +81,28 @@ pub fn read(
     limits: Limits,
 ) -> Result<Chunk> {
     let inside = from.ordinal != Position::END;
-    let mut stamps = Stamps::forward(from.txn_ts.saturating_sub(i64::from(inside)), closed)?;
+    let above = from.txn_ts.saturating_sub(i64::from(inside));
+    let mut stamps = Stamps::forward(above, closed)?;
+    let mut fingerprints = Fingerprints::above(above);
     // The segments are held from here on; see there.
     floor::check(&from)?;
     let mut chunk = Chunk { events: Vec::new(), position: from, has_next: false, error: None };
     let (mut transactions, mut changes, mut bytes) = (0, 0, 0);
+    let mut passed: Option<Stamp> = None;
     while let Some(stamp) = stamps.next()? {
         transactions += 1;
         if transactions > limits.transactions {
             chunk.has_next = true;
             break;
         }
+        fingerprints.pass(&stamp);
         let wanted = stamp.collections.contains(&definition.collection)
             && !skip.is_some_and(|s| s.start.saw(stamp.txn_ts));
         if wanted {
             let at = chunk.position.clone();
+            let fingerprint = fingerprints.of(&stamp)?;
             let flow = transaction::visit(&stamps, &stamp, &at, &mut |position, change| {
+                let position = position.with(fingerprint);
                 // One event more than wanted tells whether there is a next page.
                 let full = chunk.events.len() == limits.events as usize || bytes >= limits.bytes;
                 let stop = match evaluator.evaluate(&change) {
@@ -129,9 +136,11 @@ pub fn read(
             }
         }
         chunk.position = Position::after(stamp.txn_ts);
+        passed = Some(stamp);
     }
-    if !chunk.has_next && chunk.error.is_none() && closed > chunk.position.txn_ts {
-        chunk.position = Position::after(closed);
+    // Behind the last transaction, not at the closed timestamp: see `Tail::end`.
+    if let Some(last) = passed.filter(|stamp| stamp.txn_ts == chunk.position.txn_ts) {
+        chunk.position.fingerprint = fingerprints.of(&last)?;
     }
     if let Some(skip) = skip {
         mark(&mut chunk, skip);

@@ -8,7 +8,6 @@ use event_source_model::source::Source;
 use super::read;
 use crate::error::{Error, Kind, Result};
 use crate::log::floor;
-use crate::log::stamps::Stamps;
 use crate::matching::Evaluator;
 use crate::order::history;
 use crate::order::reading::Reading;
@@ -38,7 +37,8 @@ pub fn position(source: &Source, start: &StartAt) -> Result<Position> {
         StartAt::Timestamp(txn_ts) => (history::history_id(), Position::after(*txn_ts)),
     };
     check_kept(&position)?;
-    history::check(history, &position)?;
+    let seen = if position.skipping == Some(source.id) { &*source.start.seen } else { &[] };
+    history::check(history, &position, seen)?;
     source::check_generation(&source.definition, &position)?;
     Ok(position)
 }
@@ -52,7 +52,8 @@ pub fn page(source: &Source, start: &StartAt, page_size: u32) -> Result<Page> {
     let mut evaluator = Evaluator::open(&source.definition)?;
     let skip = read::Skip::of(source, &from);
     let limits = read::Limits::of_page(page_size);
-    let chunk = read::read(&mut evaluator, &source.definition, skip, from, reading.closed, limits)?;
+    let closed = reading.closed;
+    let chunk = read::read(&mut evaluator, &source.definition, skip, from, closed, limits)?;
     Ok(Page {
         view,
         events: chunk.events,
@@ -75,21 +76,6 @@ fn check_page_size(page_size: u32) -> Result<()> {
 /// stamp knew to be closed is of before anything was captured.
 fn check_kept(position: &Position) -> Result<()> {
     floor::check(position)?;
-    let oldest = oldest()?;
+    let oldest = floor::oldest()?;
     if position.txn_ts < oldest { Err(floor::gone(oldest)) } else { Ok(()) }
-}
-
-/// The oldest position from which the log can be read. Needs an active snapshot.
-pub fn oldest() -> Result<i64> {
-    // A log of which something was let go knows it without a look at its segments.
-    let floor = floor::current()?;
-    if floor != 0 {
-        return Ok(floor);
-    }
-    let first = Stamps::forward(0, i64::MAX)?.next()?;
-    // Again: it may have risen in between.
-    Ok(match floor::current()? {
-        0 => first.map_or(0, |stamp| stamp.closed),
-        floor => floor,
-    })
 }

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use event_source_model::position::{Cursor, Position};
 use pgrx::prelude::*;
 
+use super::stamps::Stamps;
 use super::{SEGMENTS, stamps};
 use crate::error::{Error, Kind, Result};
 use crate::order::{history, shared};
@@ -36,6 +37,22 @@ pub fn current() -> Result<i64> {
         highest = highest.max(stamps::floor_of(segment)?.unwrap_or(0));
     }
     Ok(highest)
+}
+
+/// The oldest position from which the log can be read: while nothing was let go, what the oldest stamp
+/// knew to be closed. Needs an active snapshot.
+pub fn oldest() -> Result<i64> {
+    // A log of which something was let go knows it without a look at its segments.
+    let floor = current()?;
+    if floor != 0 {
+        return Ok(floor);
+    }
+    let first = Stamps::forward(0, i64::MAX)?.next()?;
+    // Again: it may have risen in between.
+    Ok(match current()? {
+        0 => first.map_or(0, |stamp| stamp.closed),
+        floor => floor,
+    })
 }
 
 /// Whether a reader at this position can be given everything behind it. To be asked while the

@@ -11,6 +11,7 @@
 //! - [`segment`]: the tables of the ring
 //! - [`scan`]: one index scan
 //! - [`stamps`]: the stamps of all segments, merged into the one order
+//! - [`fingerprint`]: what a position stands behind, told after a failover
 //! - [`floor`]: where the log begins
 //! - [`retention`]: which segment is written, and which is let go
 //! - [`empty`]: one segment let go
@@ -22,6 +23,7 @@ pub mod append;
 pub mod buffer;
 pub mod empty;
 pub mod erase;
+pub mod fingerprint;
 pub mod floor;
 pub mod prepared;
 pub mod retention;

@@ -77,7 +77,12 @@ impl Stamps {
     /// Downwards, those at or below `to`.
     pub fn backward(to: i64) -> Result<Self> {
         // Every stamp is above 0, and empty segments are known by that bound.
-        Self::open(0, to, ScanDirection::BackwardScanDirection)
+        Self::between(0, to)
+    }
+
+    /// Downwards, those in `(after, to]`.
+    pub fn between(after: i64, to: i64) -> Result<Self> {
+        Self::open(after, to, ScanDirection::BackwardScanDirection)
     }
 
     fn open(after: i64, to: i64, direction: ScanDirection::Type) -> Result<Self> {

@@ -2,17 +2,36 @@
 //!
 //! A history is one timeline of one database of one cluster. Cursors and tokens name theirs, so
 //! that after a failover, a restore or a clone nobody silently goes on from a position that this
-//! server never had.
+//! server never had, and that whoever lost nothing goes on.
+//!
+//! **After a failover or PITR** the server has the log of the old timeline up to the switch point. A
+//! position is common to both if all that it covers is in there. Its stamp alone does not say so: of
+//! two transactions the one with the lower stamp may have been committed later, and be lost. So a
+//! cursor carries the [fingerprint](event_source_model::fingerprint) of its stamp, and a later stamp
+//! from before the switch says up to where everything had ended when it was written. Either is proof.
+//!
+//! **After CREATE DATABASE ... TEMPLATE and pg_upgrade** the log came along whole, with nobody at work:
+//! a position is common if a stamp of its history stands at or behind it.
+//!
+//! **After the restore of a dump** the log is a new one, and nothing is common. The token's definition
+//! is good, from a position of the new history.
 
 use std::cell::Cell;
 
+use event_source_model::fingerprint::NONE;
 use event_source_model::position::{Cursor, Position};
 use pgrx::pg_sys;
 use sha2::{Digest as _, Sha256};
 
 use crate::compat;
 use crate::error::{Error, Kind, Result};
-use crate::log::stamps::Stamps;
+use crate::log::stamps::{Stamp, Stamps};
+use crate::log::{fingerprint, floor};
+use crate::pg::timeline::timelines;
+
+/// Stamps looked at for the last common one. A position lies at most a little behind it, or the log
+/// has nothing in common with it.
+const LONGEST_LOOK: usize = 1_000;
 
 thread_local! {
     /// Computed once on a primary; on a standby the timeline may change under us.
@@ -27,53 +46,138 @@ pub fn history_id() -> u64 {
     // Before the timeline is read: a promotion in between must not make the old one permanent.
     // SAFETY: reads shared state.
     let recovering = unsafe { pg_sys::RecoveryInProgress() };
-    // SAFETY: reads what the control file said at start.
-    let system = unsafe { pg_sys::GetSystemIdentifier() };
-    // SAFETY: set when the backend connected.
-    let database = unsafe { pg_sys::MyDatabaseId };
-    let mut hash = Sha256::new();
-    hash.update(system.to_be_bytes());
-    hash.update(compat::timeline().to_be_bytes());
-    hash.update(database.to_u32().to_be_bytes());
-    let digest = hash.finalize();
-    let id = u64::from_be_bytes(*digest.first_chunk().expect("SHA-256 has more than eight bytes"));
+    let id = id_on(compat::timeline());
     if !recovering {
         KNOWN.set(Some(id));
     }
     id
 }
 
-/// Checks that a position was given out by this history, or by an earlier one before this one
-/// began. Needs an active snapshot.
+/// The history of this database on one of the cluster's timelines.
+fn id_on(timeline: u32) -> u64 {
+    // SAFETY: reads what the control file said at start.
+    let system = unsafe { pg_sys::GetSystemIdentifier() };
+    // SAFETY: set when the backend connected.
+    let database = unsafe { pg_sys::MyDatabaseId };
+    let mut hash = Sha256::new();
+    hash.update(system.to_be_bytes());
+    hash.update(timeline.to_be_bytes());
+    hash.update(database.to_u32().to_be_bytes());
+    let digest = hash.finalize();
+    u64::from_be_bytes(*digest.first_chunk().expect("SHA-256 has more than eight bytes"))
+}
+
+/// Another history, as this database sees it.
+struct Past {
+    history: u64,
+    /// This server was on it, and left it for another timeline.
+    ours: bool,
+    /// If so: it and those before it. If not: all those of this database.
+    line: Vec<u64>,
+}
+
+impl Past {
+    fn of(history: u64) -> Self {
+        let mut line: Vec<u64> = timelines().into_iter().map(id_on).collect();
+        let at = line.iter().position(|&id| id == history);
+        if let Some(at) = at {
+            line.drain(..at);
+        }
+        Self { history, ours: at.is_some(), line }
+    }
+
+    /// Whether a stamp may be one that a reader of that history was told of.
+    fn may_hold(&self, stamp: &Stamp) -> bool {
+        self.line.contains(&stamp.history) == self.ours
+    }
+
+    /// Whether everything up to the position is here.
+    fn covers(&self, position: &Position) -> Result<bool> {
+        let mut stamps = Stamps::forward(position.txn_ts.saturating_sub(1), i64::MAX)?;
+        while let Some(stamp) = stamps.next()?.filter(|stamp| self.may_hold(stamp)) {
+            let proven = if self.ours {
+                !stamp.floor && (stamp.closed >= position.txn_ts || agrees(&stamp, position)?)
+            } else {
+                stamp.history == self.history
+            };
+            if proven {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether each of these transactions is here.
+    fn holds_all(&self, txn_ts: &[i64]) -> Result<bool> {
+        let (Some(first), Some(last)) = (txn_ts.first(), txn_ts.last()) else { return Ok(true) };
+        let mut missing = txn_ts;
+        let mut stamps = Stamps::forward(first - 1, *last)?;
+        while let Some(stamp) = stamps.next()?.filter(|stamp| self.may_hold(stamp)) {
+            if missing.first() == Some(&stamp.txn_ts) {
+                missing = &missing[1..];
+            }
+        }
+        Ok(missing.is_empty())
+    }
+
+    /// From where on the present history can be read: the last transaction up to `txn_ts` that both
+    /// have, or where the log begins.
+    fn switch(&self, txn_ts: i64) -> Result<Position> {
+        let mut stamps = Stamps::backward(txn_ts)?;
+        for _ in 0..LONGEST_LOOK {
+            match stamps.next()? {
+                Some(stamp) if self.ours && self.may_hold(&stamp) => {
+                    return Ok(Position::after(stamp.txn_ts));
+                }
+                Some(stamp) if stamp.history == self.history => {
+                    return Ok(Position::after(stamp.txn_ts));
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+        drop(stamps);
+        Ok(Position::after(floor::oldest()?))
+    }
+}
+
+/// Whether the reader saw what is here up to the stamp, which must be the one that it stands at.
+fn agrees(stamp: &Stamp, position: &Position) -> Result<bool> {
+    Ok(stamp.txn_ts == position.txn_ts
+        && position.fingerprint != NONE
+        && fingerprint::of(stamp)? == position.fingerprint)
+}
+
+/// Checks that a reader at a position of `history`, who has also seen the transactions `seen` above
+/// it, can go on here: with this history, or with one that continues it from behind all of that. Needs
+/// an active snapshot.
 ///
 /// # Errors
-/// [`Kind::HistoryChanged`], with the last position that both histories share if there is one.
-pub fn check(history: u64, position: &Position) -> Result<()> {
+/// [`Kind::HistoryChanged`], with a cursor from which this history can be read.
+pub fn check(history: u64, position: &Position, seen: &[i64]) -> Result<()> {
     if history == history_id() {
         return Ok(());
     }
-    // The stamps of one history stand together. The position is common to both exactly when a
-    // stamp at or behind it is of the history that gave it out.
-    let mut from_here = Stamps::forward(position.txn_ts.saturating_sub(1), i64::MAX)?;
-    let mut next = from_here.next()?;
-    while next.as_ref().is_some_and(|stamp| stamp.floor) {
-        next = from_here.next()?;
-    }
-    if next.is_some_and(|stamp| stamp.history == history) {
+    let past = Past::of(history);
+    let above = &seen[seen.partition_point(|&txn_ts| txn_ts <= position.txn_ts)..];
+    if past.covers(position)? && past.holds_all(above)? {
         return Ok(());
     }
-    let mut error = Error::new(Kind::HistoryChanged, "the position is of another history")
-        .detail(
-            "The database was restored, cloned or failed over since, and may lack what was read.",
-        )
-        .hint("read the table anew and start from a new event source");
-    let mut before = Stamps::backward(position.txn_ts)?;
-    while let Some(stamp) = before.next()? {
-        if stamp.history == history {
-            let position = Position::after(stamp.txn_ts);
-            error.cursor = Some(Cursor { history: history_id(), position }.encode());
-            break;
-        }
-    }
+    let cursor = Cursor { history: history_id(), position: past.switch(position.txn_ts)? }.encode();
+    let mut error = changed().detail(format!(
+        "The database was restored, cloned or failed over since, and lacks what was read. From {cursor} on its own history can be read."
+    ));
+    error.cursor = Some(cursor);
     Err(error)
+}
+
+/// Whether what has an OID in that history has the same one here.
+pub fn shares_oids(history: u64) -> bool {
+    history == history_id() || Past::of(history).ours
+}
+
+/// The answer to a reader of another history.
+pub fn changed() -> Error {
+    Error::new(Kind::HistoryChanged, "the position is of another history")
+        .hint("read the table anew and start from a new event source")
 }

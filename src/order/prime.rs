@@ -14,9 +14,9 @@ use crate::log::SEGMENTS;
 use crate::log::prepared::Table;
 use crate::log::stamps;
 
-/// An idle clock moves on with its readers, so a cursor may be this much above the newest stamp: the
-/// worker writes a heartbeat stamp at least that often. When the log shows that the wall clock was set
-/// back, the first stamp must be above those cursors too, or their readers would never see it.
+/// A reader may have passed a heartbeat stamp that was not on disk yet; the worker writes one at least
+/// this often. When the log shows that the wall clock was set back, the first stamp must be above
+/// that as well, or its reader would never see it.
 const AGED: i64 = 60_000_000;
 
 thread_local! {

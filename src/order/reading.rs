@@ -43,7 +43,7 @@ impl Reading {
     fn on_primary() -> Result<Self> {
         prime::prime()?;
         let shared = shared::get()?;
-        // An idle clock moves on with the readers, so that their cursors do.
+        // An idle clock moves on with its readers, so that they can tell how fresh it is.
         shared.clock.raise(now());
         let closed = shared.clock.closed(shared.slots());
         let lsn = shared.clock.commit_lsn();

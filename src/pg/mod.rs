@@ -9,4 +9,5 @@ pub mod relation;
 pub mod role;
 pub mod snapshot;
 pub mod subtransaction;
+pub mod timeline;
 pub mod transaction;

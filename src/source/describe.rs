@@ -8,12 +8,16 @@ use pgrx::pg_sys;
 use serde_json::{Value, json};
 
 use super::collection::relation_of;
-use super::{keys, names, open};
+use super::{elsewhere, keys, names, open};
 use crate::error::Result;
+use crate::order::history;
 
 /// The contents of a token whose signature is right, whether or not it may still be used.
 pub(super) fn describe(token: &str) -> Result<Value> {
-    let source = keys::verify(token)?;
+    let mut source = keys::verify(token)?;
+    if !history::shares_oids(source.history) {
+        elsewhere::forget_oids(&mut source);
+    }
     let definition = &source.definition;
     let table = relation_of(definition.collection)?;
     let columns = |numbers: &Option<Vec<i16>>| -> Value {

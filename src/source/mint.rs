@@ -86,11 +86,15 @@ pub(super) fn mint(request: Request) -> Result<String> {
         },
     };
     privileges::require(role, &definition, target.table())?;
+    let numbered = definition.fields.iter().chain(&definition.watch).flatten();
+    let name = |&number| names::column_name(target.table(), number);
+    let columns = numbered.map(name).collect::<Option<_>>();
     keys::sign(&Source {
         // Positive, so that it is the same number in a bigint.
         id: u64::from_be_bytes(keys::random()?) >> 1,
         history: crate::order::history_id(),
         definition,
+        columns: columns.expect("found by name just now, in a table that is locked"),
         expires: match narrowing.expires_in {
             Some(lifetime) => lifetime::end(lifetime)?,
             None => crate::settings::token_lifetime_micros().map(|l| lifetime::now() + l),

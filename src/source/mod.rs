@@ -6,6 +6,7 @@
 
 mod collection;
 mod describe;
+mod elsewhere;
 mod expression;
 pub(crate) mod filter;
 mod index;

@@ -1,5 +1,8 @@
 //! Opening a source: is the token good, and may it be used now?
 //!
+//! A token outlives the history that it was minted in: its definition is good after a failover and after
+//! the restore of a dump. Where to read from is another question, see `order::history`.
+//!
 //! Runs in backends and in the worker. Writes nothing and works on a standby.
 
 use event_source_model::source::Source;
@@ -7,8 +10,9 @@ use pgrx::pg_sys;
 
 use super::collection::Collection;
 use super::private::{self, AsOf, Lookup};
-use super::{keys, lifetime, names, privileges, secrets};
+use super::{elsewhere, keys, lifetime, names, privileges, secrets};
 use crate::error::{Error, Kind, Result};
+use crate::order::history;
 
 /// The source of a token that may be used now, also by the role of the secret where there is one.
 ///
@@ -29,14 +33,9 @@ pub(crate) fn open_in_sql(token: &str) -> Result<Source> {
 }
 
 fn allowed(token: &str, also: Option<pg_sys::Oid>) -> Result<Source> {
-    let source = keys::verify(token)?;
-    if !known_history(source.history)? {
-        return Err(Error::new(
-            Kind::HistoryChanged,
-            "the event source is of another history of the database",
-        )
-        .detail("the database was restored or copied since")
-        .hint("get a new token from event_source(...)"));
+    let mut source = keys::verify(token)?;
+    if !history::shares_oids(source.history) {
+        elsewhere::adopt(&mut source)?;
     }
     if is_revoked(source.id)? {
         return Err(Error::new(Kind::InvalidToken, "the event source was revoked"));
@@ -52,20 +51,6 @@ fn allowed(token: &str, also: Option<pg_sys::Oid>) -> Result<Source> {
         privileges::require(also, &source.definition, table)?;
     }
     Ok(source)
-}
-
-fn known_history(history: u64) -> Result<bool> {
-    if history == crate::order::history_id() {
-        return Ok(true);
-    }
-    let lookup = Lookup {
-        index: c"history_pkey",
-        column: 1,
-        equal: pg_sys::F_INT8EQ,
-        value: pg_sys::Datum::from(history as i64),
-    };
-    let found = private::rows(c"history", Some(lookup), AsOf::Now, |row| row.get::<i64>(1))?;
-    Ok(!found.is_empty())
 }
 
 /// Whether somebody revoked the token of that id.

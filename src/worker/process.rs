@@ -27,7 +27,7 @@ use crate::compat;
 use crate::error::{Error, Kind};
 use crate::log::segment;
 use crate::order::shared::{self, Shared, Worker};
-use crate::order::wake;
+use crate::order::{history_id, wake};
 use crate::pg::transaction;
 use crate::settings;
 
@@ -74,7 +74,8 @@ pub extern "C-unwind" fn event_source_worker(argument: pg_sys::Datum) {
     // SAFETY: reads shared state.
     let standby = unsafe { pg_sys::RecoveryInProgress() };
     let place = &shared.workers[place];
-    let mut process = Process { database, place, shared, generation, standby };
+    let mut process =
+        Process { database, place, shared, generation, standby, history: history_id() };
     process.claim_place();
     process.run();
 }
@@ -86,6 +87,7 @@ struct Process {
     generation: u32,
     /// The server was in recovery when the worker started.
     standby: bool,
+    history: u64,
 }
 
 impl Process {
@@ -121,10 +123,12 @@ impl Process {
         let orphaned = self.shared.launcher.load(SeqCst) != self.generation;
         let reloaded = backend::reload_requested();
         let moved = reloaded && sockets.is_some_and(|s| !sockets::still_wanted(&self.database, s));
-        // Streams that were opened on the standby name its history in their cursors: events of the
-        // new one under the old name could not be resumed from.
+        // Streams that were opened on the standby name its history in their cursors, which changes
+        // when it is promoted or follows another that was: events of the new one under the old name
+        // could not be resumed from.
         // SAFETY: reads shared state.
-        let promoted = self.standby && !unsafe { pg_sys::RecoveryInProgress() };
+        let promoted = self.standby
+            && (!unsafe { pg_sys::RecoveryInProgress() } || history_id() != self.history);
         if orphaned || moved || promoted {
             leave_to_another();
         }
@@ -233,7 +237,7 @@ impl Process {
                 let mut out = Vec::new();
                 answerer.recheck(&mut out);
                 looked = tailer.look(&mut answerer.sources, &mut out);
-                self.place.published.store(tailer.published(), SeqCst);
+                self.place.published.store(tailer.closed(), SeqCst);
                 // Before the first look nothing says where the tail begins: a batch up to nowhere
                 // that says it is live would lose what was committed until then.
                 let request = tailer.has_looked().then(|| requests.pop_front()).flatten();
@@ -263,6 +267,8 @@ impl Process {
                     }
                     leave_to_another()
                 }
+                // As in `housekeep`; the switch came after it.
+                Some(Kind::HistoryChanged) => leave_to_another(),
                 Some(_) => {
                     // Not at once: an error that lasts would fill the server's log.
                     wait(None, false, RETRY);

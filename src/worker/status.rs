@@ -7,8 +7,7 @@ use pgrx::prelude::*;
 
 use crate::compat;
 use crate::error::raised;
-use crate::feed::request;
-use crate::log::retention;
+use crate::log::{floor, retention};
 use crate::order::{prepared, prime, shared};
 
 /// One row.
@@ -56,7 +55,7 @@ fn raw_status() -> TableIterator<
         worker.map(|w| w.streams.load(SeqCst) as i32),
         loaded_first(),
         segment as i32,
-        raised(request::oldest()),
+        raised(floor::oldest()),
         entry.map(retention::stuck).unwrap_or_default(),
     ))
 }

@@ -16,8 +16,10 @@ use pgrx::pg_sys;
 
 use super::sources::Sources;
 use crate::error::{Error, Kind, Result};
+use crate::log::fingerprint::{self, Fingerprints};
 use crate::log::stamps::Stamps;
 use crate::log::{self, floor, transaction};
+use crate::order::history;
 use crate::order::reading::Reading;
 use crate::order::shared::Shared;
 use crate::pg::transaction as worker_transaction;
@@ -40,10 +42,14 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Where the tail is.
 #[derive(Debug)]
 pub struct Tailer {
-    /// `None` until the first look: a server knows nothing of what was before it.
-    published: Option<i64>,
+    /// Behind the last transaction that was sent; `None` until the first look: a server knows nothing
+    /// of what was before it.
+    published: Option<Position>,
+    fingerprints: Fingerprints,
     /// Looked at up to here, and nothing was there that the server has not been sent.
     seen: i64,
+    /// The history that all of this is of. A stream's cursors name it for as long as the stream lasts.
+    history: u64,
     /// When the server last heard from here.
     told: Instant,
     /// Transactions since the last heartbeat stamp.
@@ -75,12 +81,26 @@ pub enum News {
 impl Tailer {
     pub fn new() -> Self {
         let now = Instant::now();
-        Self { published: None, seen: 0, told: now, since_heartbeat: 0, heartbeat: now }
+        let history = history::history_id();
+        Self {
+            published: None,
+            fingerprints: Fingerprints::above(0),
+            seen: 0,
+            history,
+            told: now,
+            since_heartbeat: 0,
+            heartbeat: now,
+        }
     }
 
     /// Everything up to here was sent.
     pub fn published(&self) -> i64 {
-        self.published.unwrap_or(0)
+        self.published.as_ref().map_or(0, |position| position.txn_ts)
+    }
+
+    /// Nothing else is there up to here.
+    pub fn closed(&self) -> i64 {
+        self.seen.max(self.published())
     }
 
     /// Whether there was a look: before it, no request can be answered that goes on with the tail.
@@ -90,7 +110,7 @@ impl Tailer {
 
     /// Whether a look would find a transaction; reads shared memory only.
     pub fn news(&self, shared: &Shared) -> News {
-        let seen = self.seen.max(self.published());
+        let seen = self.closed();
         // The clock alone does not tell: it is everybody's, and another database that is busy
         // would have this worker look all the time.
         // SAFETY: set when the worker connected.
@@ -118,34 +138,47 @@ impl Tailer {
 
     fn read(&mut self, sources: &mut Sources, out: &mut Vec<ToServer>) -> Result<Looked> {
         let reading = Reading::begin()?;
-        let since = *self.published.get_or_insert(reading.closed);
+        if history::history_id() != self.history {
+            // What this reading sees may be of the new history; the old one's name must not go with it.
+            return Err(history::changed());
+        }
+        let mut end = match self.published.clone() {
+            Some(published) => published,
+            None => self.begin(reading.closed)?,
+        };
+        let since = end.txn_ts;
         let mut looked = Looked::default();
         if reading.closed <= since {
             return Ok(looked);
         }
         if sources.is_empty() {
-            return Ok(self.pass(since, reading.closed, out));
+            return self.pass(since, reading.closed, out);
         }
         sources.matcher.begin();
         end_failed(sources, out);
         let mut changes = Vec::new();
         let (mut bytes, mut bytes_before) = (0, 0);
         let mut closed = reading.closed;
+        // Where a part of a look leaves everything.
+        let (begin, before) = (end.clone(), self.closed());
         let mut stamps = Stamps::forward(since.max(self.seen), reading.closed)?;
         let floor = floor::current()?;
         if floor > since.max(self.seen) {
             // The log was let go faster than this could read it: streams learn of the gap.
-            self.leave_out(floor, out);
+            self.leave_out(Position::after(floor), out);
             looked.more = true;
             return Ok(looked);
         }
         while let Some(stamp) = stamps.next()? {
             looked.transactions += 1;
+            self.fingerprints.pass(&stamp);
+            let fingerprint = self.fingerprints.of(&stamp)?;
             self.since_heartbeat += u64::from(stamp.changes > 0);
             let wanted = stamp.collections.iter().any(|&c| sources.matcher.wants(c));
             if wanted && stamp.by_key {
-                out.push(ToServer::Tail(Tail { since, closed: stamp.txn_ts - 1, changes }));
-                self.leave_out(stamp.txn_ts, out);
+                let closed = stamp.txn_ts - 1;
+                out.push(ToServer::Tail(Tail { since, end, closed, changes }));
+                self.leave_out(Position::after(stamp.txn_ts).with(fingerprint), out);
                 looked.more = true;
                 return Ok(looked);
             }
@@ -162,23 +195,24 @@ impl Tailer {
                             // What these sources saw before comes before their end.
                             let changes = std::mem::take(&mut changes);
                             bytes_before += std::mem::take(&mut bytes);
-                            out.push(ToServer::Tail(Tail { since, closed: since, changes }));
+                            out.push(part(&begin, before, changes));
                             end_all(sources, matches.failed, out);
                         }
+                        let position = position.with(fingerprint);
                         if let Some(change) = seen(matches.seen_by, position, change) {
                             let images = change.before.iter().chain(&change.after);
                             bytes += images.map(|i| log::image_size(i)).sum::<usize>();
                             changes.push(change);
                         }
                         if changes.len() >= MOST_CHANGES || bytes >= MOST_BYTES {
-                            // The closed timestamp stays: the rest of the transaction follows.
                             let changes = std::mem::take(&mut changes);
                             bytes_before += std::mem::take(&mut bytes);
-                            out.push(ToServer::Tail(Tail { since, closed: since, changes }));
+                            out.push(part(&begin, before, changes));
                         }
                         Ok(ControlFlow::Continue(()))
                     })?;
             }
+            end = Position::after(stamp.txn_ts).with(fingerprint);
             if looked.transactions == MOST_TRANSACTIONS
                 || bytes_before + bytes >= MOST_BYTES_AT_ONCE
             {
@@ -188,9 +222,9 @@ impl Tailer {
             }
         }
         if looked.transactions > 0 || self.told.elapsed() >= QUIET {
-            out.push(ToServer::Tail(Tail { since, closed, changes }));
+            out.push(ToServer::Tail(Tail { since, end: end.clone(), closed, changes }));
             self.told = Instant::now();
-            self.published = Some(closed);
+            self.published = Some(end);
         }
         self.seen = closed;
         Ok(looked)
@@ -198,23 +232,36 @@ impl Tailer {
 
     /// Nobody follows anything: the tail moves on without the log being read. Of a burst nothing is
     /// known then; the next heartbeat comes with the interval.
-    fn pass(&mut self, since: i64, closed: i64, out: &mut Vec<ToServer>) -> Looked {
+    fn pass(&mut self, since: i64, closed: i64, out: &mut Vec<ToServer>) -> Result<Looked> {
         if self.told.elapsed() >= QUIET {
-            out.push(ToServer::Tail(Tail { since, closed, changes: Vec::new() }));
+            let end = self.begin(closed)?;
+            out.push(ToServer::Tail(Tail { since, end, closed, changes: Vec::new() }));
             self.told = Instant::now();
-            self.published = Some(closed);
+            self.seen = closed;
         }
-        Looked::default()
+        Ok(Looked::default())
     }
 
-    /// What is up to `txn_ts` is not sent: the next tail starts behind it, and the server, seeing the
+    /// Starts behind the newest transaction, whatever was before it.
+    fn begin(&mut self, closed: i64) -> Result<Position> {
+        // A floor may be all that is left, and below what was there.
+        let begin = fingerprint::newest(closed)?.max(self.published.clone());
+        let begin = begin.unwrap_or_else(|| Position::after(closed));
+        self.fingerprints = Fingerprints::above(begin.txn_ts);
+        self.published = Some(begin.clone());
+        Ok(begin)
+    }
+
+    /// What is up to `end` is not sent: the next tail starts behind it, and the server, seeing the
     /// gap, has its streams read it from the log, each at its own pace. So with a huge transaction,
     /// which would have to be held whole, here and there; and with what the log no longer holds.
-    fn leave_out(&mut self, txn_ts: i64, out: &mut Vec<ToServer>) {
-        out.push(ToServer::Tail(Tail { since: txn_ts, closed: txn_ts, changes: Vec::new() }));
+    fn leave_out(&mut self, end: Position, out: &mut Vec<ToServer>) {
+        let (since, closed) = (end.txn_ts, end.txn_ts);
+        out.push(ToServer::Tail(Tail { since, end: end.clone(), closed, changes: Vec::new() }));
         self.told = Instant::now();
-        self.published = Some(txn_ts);
-        self.seen = txn_ts;
+        self.published = Some(end);
+        self.seen = closed;
+        self.fingerprints = Fingerprints::above(closed);
     }
 
     /// Writes a heartbeat stamp after a burst, and every status interval.
@@ -232,6 +279,11 @@ impl Tailer {
         self.heartbeat = Instant::now();
         self.since_heartbeat = 0;
     }
+}
+
+/// A part of a look: nothing is closed by it, since the rest of the transaction follows.
+fn part(begin: &Position, closed: i64, changes: Vec<TailChange>) -> ToServer {
+    ToServer::Tail(Tail { since: begin.txn_ts, end: begin.clone(), closed, changes })
 }
 
 /// The change and who sees it, if anybody does.

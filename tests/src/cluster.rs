@@ -34,12 +34,12 @@ pub enum Stop {
 /// A running (or stopped) PostgreSQL of the private installation.
 #[derive(Debug)]
 pub struct Cluster {
-    build: Build,
-    installation: PathBuf,
-    folder: PathBuf,
-    port: u16,
-    http_port: u16,
-    postmaster: Option<Child>,
+    pub(crate) build: Build,
+    pub(crate) installation: PathBuf,
+    pub(crate) folder: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) http_port: u16,
+    pub(crate) postmaster: Option<Child>,
 }
 
 impl Cluster {

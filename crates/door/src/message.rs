@@ -128,7 +128,7 @@ pub struct Opened {
     /// Its `seen` transactions are skipped as long as the position says so, see
     /// [`Position::skipping`]; a position that says nothing skips nothing.
     pub start: Start,
-    /// Every tail with `closed` above this was matched against the source, so that a server that
+    /// Every tail that ends above this was matched against the source, so that a server that
     /// still holds them all need not ask for a `Batch`.
     pub matched_since: i64,
     /// When the token ends, microseconds since 1970.
@@ -150,9 +150,13 @@ pub struct Batch {
 /// Everything between two closed timestamps that some open source wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tail {
-    /// The closed timestamp before: this tail holds everything in `(since, closed]`.
+    /// Where the tail before ended: this one holds everything in `(since, end]`.
     pub since: i64,
-    /// Every transaction up to here has been sent; streams stand at `Position::after(closed)`.
+    /// Behind the last transaction that was sent. Streams stand here, not at the closed timestamp, above
+    /// which nothing may be yet: after a failover nobody could say whether such a place is common
+    /// to both servers.
+    pub end: Position,
+    /// The closed timestamp: nothing else is there up to it.
     pub closed: i64,
     /// Ascending by position.
     pub changes: Vec<TailChange>,

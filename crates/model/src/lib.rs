@@ -12,6 +12,7 @@
 //! - [`change`]: what one command did to one row, and the payload that the log stores
 //! - [`net`]: what a transaction did to each row, the only thing readers ever see
 //! - [`position`]: where a reader is, and the cursor that says so to clients
+//! - [`fingerprint`]: whether two logs agree on everything up to a position
 //! - [`source`]: what a token defines
 //! - [`redaction`]: what is to be erased from the log
 //! - [`ring`]: where the log is written next, and which part of it is let go
@@ -21,6 +22,7 @@
 
 pub mod change;
 pub mod event;
+pub mod fingerprint;
 pub mod image;
 pub mod net;
 pub mod position;

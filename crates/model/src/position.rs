@@ -6,6 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use crate::fingerprint::NONE;
+
 /// A place in the total order of events, exclusive: everything up to it has been read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
@@ -20,6 +22,9 @@ pub struct Position {
     /// skipped from here on; `None` past the last of them, and for a reader that did not start
     /// where a token does.
     pub skipping: Option<u64>,
+    /// Of the stamp at `txn_ts`; [`NONE`] for a position that is not a transaction's. After a failover it
+    /// decides whether the position is common to both servers.
+    pub fingerprint: u64,
 }
 
 impl Position {
@@ -28,12 +33,18 @@ impl Position {
 
     /// Behind everything of the transaction at `txn_ts` and all before it.
     pub fn after(txn_ts: i64) -> Self {
-        Self { txn_ts, ordinal: Self::END, within: None, skipping: None }
+        Self::at(txn_ts, Self::END)
     }
 
     /// Just behind one event.
     pub fn at(txn_ts: i64, ordinal: u32) -> Self {
-        Self { txn_ts, ordinal, within: None, skipping: None }
+        Self { txn_ts, ordinal, within: None, skipping: None, fingerprint: NONE }
+    }
+
+    /// The same place, with the fingerprint of its transaction.
+    #[must_use]
+    pub fn with(self, fingerprint: u64) -> Self {
+        Self { fingerprint, ..self }
     }
 
     /// Whether an event of the transaction at `txn_ts` may still be unread here.
@@ -69,8 +80,8 @@ pub struct InvalidCursor;
 const VERSION: u8 = 1;
 /// The version byte's flag: the id of a token to skip by follows the fixed part.
 const SKIPPING: u8 = 0x80;
-/// Version, history, txn_ts, ordinal.
-const FIXED: usize = 1 + 8 + 8 + 4;
+/// Version, history, txn_ts, ordinal, fingerprint.
+const FIXED: usize = 1 + 8 + 8 + 4 + 8;
 
 impl Cursor {
     /// The opaque text: base64url without padding.
@@ -81,6 +92,7 @@ impl Cursor {
         bytes.extend(self.history.to_be_bytes());
         bytes.extend(self.position.txn_ts.to_be_bytes());
         bytes.extend(self.position.ordinal.to_be_bytes());
+        bytes.extend(self.position.fingerprint.to_be_bytes());
         if let Some(token) = self.position.skipping {
             bytes.extend(token.to_be_bytes());
         }
@@ -112,6 +124,7 @@ impl Cursor {
                 ordinal: u32::from_be_bytes(four),
                 within: (!within.is_empty()).then(|| within.to_vec()),
                 skipping,
+                fingerprint: u64::from_be_bytes(eight(21)),
             },
         })
     }
@@ -126,9 +139,10 @@ mod tests {
         #[test]
         fn every_cursor_comes_back_from_its_text(
             history: u64, txn_ts: i64, ordinal: u32, within in proptest::option::of(proptest::collection::vec(any::<u8>(), 1..40)),
-            skipping: Option<u64>,
+            skipping: Option<u64>, fingerprint: u64,
         ) {
-            let cursor = Cursor { history, position: Position { txn_ts, ordinal, within, skipping } };
+            let position = Position { txn_ts, ordinal, within, skipping, fingerprint };
+            let cursor = Cursor { history, position };
             prop_assert_eq!(Cursor::decode(&cursor.encode()), Ok(cursor));
         }
 

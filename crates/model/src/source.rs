@@ -98,6 +98,9 @@ pub struct Source {
     pub id: u64,
     pub history: u64,
     pub definition: Definition,
+    /// The names of the columns that the definition's `fields` and then its `watch` give by number: a
+    /// restored table may number them otherwise.
+    pub columns: Vec<String>,
     /// Microseconds since 1970; `None` for never.
     pub expires: Option<i64>,
     pub start: Start,

@@ -26,10 +26,10 @@ impl State {
     pub(super) fn tail(&mut self, tail: Tail, memory_limit: usize) {
         let tail = Arc::new(tail);
         let followed = self.memory.is_followed_by(&tail);
-        if !followed && self.memory.closed().is_some() {
+        if !followed && self.memory.end().is_some() {
             self.leave_gap();
         }
-        let before = Position::after(self.memory.closed().unwrap_or(tail.since));
+        let before = self.memory.end().cloned().unwrap_or_else(|| Position::after(tail.since));
         let mut slow = Vec::new();
         for (source, seen) in by_source(&tail) {
             let Some(followers) = self.followers.get(&source) else { continue };
@@ -83,7 +83,7 @@ impl State {
             if let Some((last, _)) = seen.last() {
                 stream.advance(tail.changes[*last].position.clone());
             }
-            stream.advance(Position::after(tail.closed));
+            stream.advance(tail.end.clone());
         }
         stream.phase = Phase::Live;
     }
@@ -120,14 +120,14 @@ impl State {
 
     /// The worker left something out of the tail: the live streams fetch it from the log.
     fn leave_gap(&mut self) {
-        let Some(closed) = self.memory.closed() else { return };
+        let Some(end) = self.memory.end().cloned() else { return };
         let live = |s: &&mut Stream| s.phase == Phase::Live;
         let ids: Vec<StreamId> = self
             .streams
             .values_mut()
             .filter(live)
             .map(|stream| {
-                stream.advance(Position::after(closed));
+                stream.advance(end.clone());
                 stream.id
             })
             .collect();

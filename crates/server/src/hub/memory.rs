@@ -9,7 +9,7 @@ use event_source_model::image::Image;
 use event_source_model::position::Position;
 use event_source_model::value::Value;
 
-/// The tails of `(since, closed]`; those without changes are not kept, only counted in.
+/// The tails of `(since, end]`; those without changes are not kept, only counted in.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     tails: VecDeque<(Arc<Tail>, usize)>,
@@ -18,34 +18,42 @@ pub(super) struct Memory {
     span: Option<Span>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Span {
     since: i64,
+    end: Position,
     closed: i64,
 }
 
 impl Memory {
-    /// Everything up to here has been handed out; `None` before the first tail.
+    /// Where a stream stands that was handed everything; `None` before the first tail.
+    pub(super) fn end(&self) -> Option<&Position> {
+        self.span.as_ref().map(|s| &s.end)
+    }
+
+    /// The closed timestamp when it was last heard of.
     pub(super) fn closed(&self) -> Option<i64> {
-        self.span.map(|s| s.closed)
+        self.span.as_ref().map(|s| s.closed)
     }
 
     /// Whether a tail goes on where the last one ended, or overlaps it.
     pub(super) fn is_followed_by(&self, tail: &Tail) -> bool {
-        self.span.is_some_and(|s| tail.since <= s.closed)
+        self.span.as_ref().is_some_and(|s| tail.since <= s.end.txn_ts)
     }
 
     /// Adds a tail and forgets the oldest beyond `limit` bytes. After a gap only the new one is left.
     pub(super) fn push(&mut self, tail: Arc<Tail>, limit: usize) {
-        let (since, before) = match self.span {
-            Some(span) if tail.since <= span.closed => (span.since, span.closed),
+        let (end, closed) = (tail.end.clone(), tail.closed);
+        let mut span = match self.span.take() {
+            Some(span) if tail.since <= span.end.txn_ts => {
+                Span { end: span.end.max(end), closed, ..span }
+            }
             _ => {
                 self.tails.clear();
                 self.bytes = 0;
-                (tail.since, tail.since)
+                Span { since: tail.since, end, closed }
             }
         };
-        let mut span = Span { since, closed: tail.closed.max(before) };
         if !tail.changes.is_empty() {
             let size = weight(&tail);
             self.bytes += size;
@@ -66,7 +74,7 @@ impl Memory {
 
     /// Whether every event behind `position` up to the closed timestamp is here.
     pub(super) fn covers(&self, position: &Position) -> bool {
-        self.span.is_some_and(|s| s.since < first_needed(position))
+        self.span.as_ref().is_some_and(|s| s.since < first_needed(position))
     }
 
     /// The tails that may hold events behind `position`.
@@ -89,7 +97,9 @@ pub(super) fn first_needed(position: &Position) -> i64 {
 /// The last transaction of which a tail holds something. A large one comes cut into several tails,
 /// and is closed only by the last of them.
 fn reach(tail: &Tail) -> i64 {
-    tail.changes.last().map_or(tail.closed, |change| tail.closed.max(change.position.txn_ts))
+    tail.changes
+        .last()
+        .map_or(tail.end.txn_ts, |change| tail.end.txn_ts.max(change.position.txn_ts))
 }
 
 /// About how many bytes a tail occupies.

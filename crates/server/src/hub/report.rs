@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use event_source_door::message::{StreamStatus, ToWorker};
-use event_source_model::position::Position;
 
 use super::state::{State, expired};
 use super::stream::{Phase, Stream, StreamId};
@@ -41,13 +40,13 @@ impl State {
 
     /// A quiet stream hears where it is: its cursor must not grow old while nothing happens.
     fn say_statuses(&mut self, interval: Duration) {
-        let closed = self.memory.closed().map(Position::after);
+        let end = self.memory.end().cloned();
         for stream in self.streams.values_mut() {
             if stream.last_word.elapsed() < interval || !stream.queue.is_empty() {
                 continue;
             }
-            if let (Phase::Live, Some(closed)) = (stream.phase, &closed) {
-                stream.advance(closed.clone());
+            if let (Phase::Live, Some(end)) = (stream.phase, &end) {
+                stream.advance(end.clone());
             }
             stream.say_status();
         }

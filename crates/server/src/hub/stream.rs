@@ -22,7 +22,7 @@ const BATCH_BYTES: usize = 128 * 1024;
 /// From where a stream gets its next events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// From each tail. It stands at its own position or at the closed timestamp, whichever is later.
+    /// From each tail. It stands at its own position or where the tail ends, whichever is later.
     Live,
     /// From a batch that the worker was asked for.
     Reading,

@@ -73,7 +73,8 @@ fn tail(since: i64, rows: u32, length: usize) -> ToServer {
         after: Some(Arc::clone(&image)),
         seen_by: vec![(SOURCE, EventType::Add)],
     };
-    ToServer::Tail(Tail { since, closed: since + 10, changes: (0..rows).map(change).collect() })
+    let changes = (0..rows).map(change).collect();
+    ToServer::Tail(Tail { since, end: Position::after(since + 10), closed: since + 10, changes })
 }
 
 fn take(subscription: &Subscription) -> super::queue::Chunk {

@@ -82,11 +82,11 @@ pub(crate) fn tail_seen_by(since: i64, closed: i64, id: i64, text: &str, seen: &
         after: Some(Arc::new(row(id, text))),
         seen_by: seen.iter().map(|source| (*source, EventType::Add)).collect(),
     };
-    Tail { since, closed, changes: vec![change] }
+    Tail { since, end: Position::after(closed), closed, changes: vec![change] }
 }
 
 pub(crate) fn empty_tail(since: i64, closed: i64) -> Tail {
-    Tail { since, closed, changes: Vec::new() }
+    Tail { since, end: Position::after(closed), closed, changes: Vec::new() }
 }
 
 /// Microseconds since 1970.

@@ -1,0 +1,67 @@
+//! Tokens that another database minted, before it was dumped, restored, cloned or upgraded.
+//!
+//! What such a token says by number (the role, the index, columns) may be somebody else's number here.
+//! So it is looked up by name; what is not found is an error, never another object. Runs in backends
+//! and in the worker; reads the catalogs' caches only.
+
+use event_source_model::source::{Set, Source};
+use pgrx::pg_sys;
+
+use super::collection::Collection;
+use super::names;
+use crate::error::{Error, Kind, Result};
+
+/// No object has this OID, so the name decides.
+const NOBODY: u32 = 0;
+
+/// Makes the source's definition one of this database.
+///
+/// # Errors
+/// The collection or a column is not here.
+pub(super) fn adopt(source: &mut Source) -> Result<()> {
+    forget_oids(source);
+    let definition = &mut source.definition;
+    let table = Collection::of(definition)?.relation;
+    let fields = definition.fields.as_ref().map_or(0, Vec::len);
+    let (names_of_fields, names_of_watch) =
+        source.columns.split_at_checked(fields).unwrap_or((&source.columns, &[]));
+    if definition.fields.is_some() {
+        definition.fields = Some(numbers(table, names_of_fields)?);
+    }
+    if definition.watch.is_some() {
+        definition.watch = Some(numbers(table, names_of_watch)?);
+    }
+    for (number, name) in definition.filter.iter_mut().flat_map(|filter| &mut filter.columns) {
+        *number = self::number(table, name)?;
+    }
+    Ok(())
+}
+
+/// The role and the index go by their names.
+pub(super) fn forget_oids(source: &mut Source) {
+    source.definition.role.oid = NOBODY;
+    if let Set::Index { index, .. } = &mut source.definition.set {
+        index.oid = NOBODY;
+    }
+}
+
+/// Ascending, as in every definition.
+fn numbers(table: pg_sys::Oid, names: &[String]) -> Result<Vec<i16>> {
+    let mut numbers = names.iter().map(|name| number(table, name)).collect::<Result<Vec<_>>>()?;
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn number(table: pg_sys::Oid, name: &str) -> Result<i16> {
+    let c_name = names::c_string(name)?;
+    // SAFETY: answers 0 for a column that does not exist or was dropped.
+    match unsafe { pg_sys::get_attnum(table, c_name.as_ptr()) } {
+        0 => Err(Error::new(
+            Kind::SourceGone,
+            format!("column \"{name}\" of the event source does not exist"),
+        )
+        .detail("The database was restored or copied since the event source was made.")
+        .hint("get a new token from event_source(...)")),
+        number => Ok(number),
+    }
+}
