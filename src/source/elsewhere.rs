@@ -1,6 +1,6 @@
 //! Tokens that another database minted, before it was dumped, restored, cloned or upgraded.
 //!
-//! What such a token says by number (the role, the index, columns) may be somebody else's number here.
+//! What such a token says by number (the role, the index and its columns, columns) may be somebody else's number here.
 //! So it is looked up by name; what is not found is an error, never another object. Runs in backends
 //! and in the worker; reads the catalogs' caches only.
 
@@ -8,7 +8,7 @@ use event_source_model::source::{Set, Source};
 use pgrx::pg_sys;
 
 use super::collection::Collection;
-use super::names;
+use super::{index, names};
 use crate::error::{Error, Kind, Result};
 
 /// No object has this OID, so the name decides.
@@ -30,6 +30,18 @@ pub(super) fn adopt(source: &mut Source) -> Result<()> {
     }
     if definition.watch.is_some() {
         definition.watch = Some(numbers(table, names_of_watch)?);
+    }
+    if let Set::Index { index: named, shape, .. } = &mut definition.set {
+        let here = index::of_source(named, table)?;
+        // By numbers it may be another one that looks alike.
+        if source.index.is_none() || index::shape_by_names(here.oid) != source.index {
+            return Err(Error::new(
+                Kind::SchemaChanged,
+                format!("index {} of the event source is another one", named.name),
+            )
+            .hint("get a new token"));
+        }
+        *shape = here.shape;
     }
     for (number, name) in definition.filter.iter_mut().flat_map(|filter| &mut filter.columns) {
         *number = self::number(table, name)?;

@@ -12,10 +12,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::names;
 use crate::error::{Error, Kind, Result};
+use crate::pg::pinned::PinnedSettings;
 
 /// An index, as `pg_index` describes it.
 #[derive(Debug)]
 pub(super) struct Index {
+    pub oid: pg_sys::Oid,
     pub table: pg_sys::Oid,
     pub valid: bool,
     pub primary: bool,
@@ -78,6 +80,7 @@ impl Index {
                 })
                 .collect();
             Self {
+                oid: index,
                 table: form.indrelid,
                 valid: form.indisvalid && form.indisready && form.indislive,
                 primary: form.indisprimary,
@@ -161,6 +164,39 @@ pub(super) fn of_source(named: &Named, table: pg_sys::Oid) -> Result<Index> {
 /// The shape of an index, `None` when there is no such index.
 pub(crate) fn shape_of(index: pg_sys::Oid) -> Option<u64> {
     Index::find(index).map(|index| index.shape)
+}
+
+/// A hash of the key columns, the expressions and the predicate as another database names them too;
+/// `None` when there is no such index.
+pub(super) fn shape_by_names(index: pg_sys::Oid) -> Option<u64> {
+    let _pinned = PinnedSettings::enter();
+    // SAFETY: the tuple is released after its predicate was copied into a text; the index exists for this
+    // session as long as its row is held.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::INDEXRELID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(index));
+        if tuple.is_null() {
+            return None;
+        }
+        let table = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_index>()).indrelid;
+        let keys = names::text(pg_sys::pg_get_indexdef_columns(index, false)).unwrap_or_default();
+        let mut none = false;
+        let column = pg_sys::Anum_pg_index_indpred as pg_sys::AttrNumber;
+        let predicate = pg_sys::SysCacheGetAttr(cache, tuple, column, &mut none);
+        let predicate = (!none)
+            .then(|| {
+                let arguments = [Some(predicate), table.into_datum()];
+                direct_function_call::<String>(pg_sys::pg_get_expr, &arguments)
+            })
+            .flatten();
+        pg_sys::ReleaseSysCache(tuple);
+        let mut hash = Sha256::new();
+        hash.update(keys.as_bytes());
+        hash.update([0]);
+        hash.update(predicate.unwrap_or_default().as_bytes());
+        let digest = hash.finalize();
+        Some(u64::from_be_bytes(*digest.first_chunk().expect("SHA-256 has more than eight bytes")))
+    }
 }
 
 /// Whether equality is defined by the index: what terms need.

@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 
 use super::key::{self, Argument};
 use super::resolve::{self, Target};
-use super::{filter, keys, lifetime, literal, names, privileges};
+use super::{filter, index, keys, lifetime, literal, names, privileges};
 use crate::error::{Error, Kind, Result};
 use crate::pg::relation::Relation;
 
@@ -89,12 +89,17 @@ pub(super) fn mint(request: Request) -> Result<String> {
     let numbered = definition.fields.iter().chain(&definition.watch).flatten();
     let name = |&number| names::column_name(target.table(), number);
     let columns = numbered.map(name).collect::<Option<_>>();
+    let index = match &definition.set {
+        Set::Index { index, .. } => index::shape_by_names(pg_sys::Oid::from(index.oid)),
+        _ => None,
+    };
     keys::sign(&Source {
         // Positive, so that it is the same number in a bigint.
         id: u64::from_be_bytes(keys::random()?) >> 1,
         history: crate::order::history_id(),
         definition,
         columns: columns.expect("found by name just now, in a table that is locked"),
+        index,
         expires: match narrowing.expires_in {
             Some(lifetime) => lifetime::end(lifetime)?,
             None => crate::settings::token_lifetime_micros().map(|l| lifetime::now() + l),

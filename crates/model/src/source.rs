@@ -101,6 +101,8 @@ pub struct Source {
     /// The names of the columns that the definition's `fields` and then its `watch` give by number: a
     /// restored table may number them otherwise.
     pub columns: Vec<String>,
+    /// Of an index: a hash of what it consists of by names, for the same reason.
+    pub index: Option<u64>,
     /// Microseconds since 1970; `None` for never.
     pub expires: Option<i64>,
     pub start: Start,

@@ -39,12 +39,14 @@ fn source() -> impl Strategy<Value = Source> {
     let start = (any::<i64>(), proptest::collection::vec(any::<i64>(), 0..20))
         .prop_map(|(closed, seen)| Start { closed, seen });
     let names = proptest::collection::vec(".{0,8}", 0..5);
-    (any::<u64>(), any::<u64>(), definition, names, any::<Option<i64>>(), start).prop_map(
-        |(id, history, definition, columns, expires, start)| Source {
+    let index = any::<Option<u64>>();
+    (any::<u64>(), any::<u64>(), definition, names, index, any::<Option<i64>>(), start).prop_map(
+        |(id, history, definition, columns, index, expires, start)| Source {
             id,
             history,
             definition,
             columns,
+            index,
             expires,
             start,
         },
@@ -116,8 +118,15 @@ fn a_source_that_makes_too_long_a_token_is_refused() {
         role,
     };
     let start = Start { closed: 0, seen: Vec::new() };
-    let source =
-        Source { id: 1, history: 1, definition, columns: Vec::new(), expires: None, start };
+    let source = Source {
+        id: 1,
+        history: 1,
+        definition,
+        columns: Vec::new(),
+        index: None,
+        expires: None,
+        start,
+    };
     assert_eq!(sign(&source, &key(7, 1)), Err(TokenError::TooLong));
 }
 
