@@ -75,7 +75,8 @@ $$;
 revoke all on function event_source.departed(regclass, bigint) from public;
 
 -- API: private. The captures whose table has another primary key than at the last look. In the middle of a
--- restore there are tables that do not have theirs yet: their triggers come later still.
+-- restore there are tables that do not have theirs yet: their triggers come later still, or, when it runs in
+-- parallel, while the key of a partitioned table still waits for those of its partitions.
 create function event_source.rekeyed() returns setof bigint volatile
     language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -87,6 +88,9 @@ begin
         from event_source.capture c
         cross join lateral event_source.primary_key(c.relation) k
         where (k.numbers is distinct from c.key_numbers or k.names is distinct from c.key_names)
+            and not exists (
+                select from pg_index i
+                where i.indrelid = c.relation and i.indisprimary and not i.indisvalid)
             and exists (
                 select from event_source.triggers(c.relation) t
                 where t.relid = c.relation and t.kind = 'row' and t.capture = c.id::text)

@@ -36,9 +36,17 @@ pub fn position(source: &Source, start: &StartAt) -> Result<Position> {
         }
         StartAt::Timestamp(txn_ts) => (history::history_id(), Position::after(*txn_ts)),
     };
-    check_kept(&position)?;
     let seen = if position.skipping == Some(source.id) { &*source.start.seen } else { &[] };
+    // Below the beginning of this log is either what it let go, or what was in another one: the log of
+    // a restored dump begins anew.
+    let is_own = history::shares_oids(history);
+    if is_own {
+        check_kept(&position)?;
+    }
     history::check(history, &position, seen)?;
+    if !is_own {
+        check_kept(&position)?;
+    }
     source::check_generation(&source.definition, &position)?;
     Ok(position)
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 /// Signs with the newest key.
 pub(super) fn sign(source: &Source) -> Result<String> {
     let keys = private::rows(c"signing_key", None, AsOf::Now, read)?;
-    let newest = keys.into_iter().max_by_key(|key| key.id).ok_or_else(|| {
+    let (newest, _) = keys.into_iter().max_by_key(|&(_, made)| made).ok_or_else(|| {
         Error::new(Kind::Corrupted, "there is no key to sign event sources with")
             .hint("an administrator can run SELECT event_source.rotate_key()")
     })?;
@@ -30,7 +30,8 @@ pub(super) fn verify(text: &str) -> Result<Source> {
             equal: pg_sys::F_INT4EQ,
             value: pg_sys::Datum::from(id),
         };
-        Ok(private::rows(c"signing_key", Some(lookup), AsOf::Now, read)?.pop())
+        let found = private::rows(c"signing_key", Some(lookup), AsOf::Now, read)?;
+        Ok(found.into_iter().next().map(|(key, _)| key))
     })
 }
 
@@ -39,8 +40,9 @@ pub(super) fn rotate() -> Result<()> {
     let key = random::<32>()?;
     private::write(
         c"signing_key",
-        "insert into event_source.signing_key (id, key)
-         select greatest(max(id) + 1, extract(epoch from clock_timestamp())::int), $1
+        // The newest also where the clock was set back, or is behind that of the server before.
+        "insert into event_source.signing_key (key, created_at)
+         select $1, greatest(clock_timestamp(), max(created_at) + interval '1 microsecond')
          from event_source.signing_key",
         &[key.as_slice().into()],
     )?;
@@ -58,6 +60,8 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
     }
 }
 
-fn read(row: &Row) -> Option<SigningKey> {
-    Some(SigningKey { id: row.get::<i32>(1)? as u32, bytes: row.get::<Vec<u8>>(2)? })
+/// A key, and when it was made.
+fn read(row: &Row) -> Option<(SigningKey, i64)> {
+    let key = SigningKey { id: row.get::<i32>(1)? as u32, bytes: row.get::<Vec<u8>>(2)? };
+    Some((key, row.get::<i64>(3)?))
 }
