@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::Cluster;
 use crate::consume::{Event, Kind, sql};
+use crate::resume::changed;
 
 /// A cluster without a worker in which `script` has made `table`, captured in the same transaction,
 /// and a token of that table.
@@ -59,6 +60,35 @@ pub fn drain(client: &mut Client, token: &str, mut cursor: Option<String>) -> Ve
         }
         cursor = Some(page.cursor);
     }
+}
+
+/// The keys of the changes behind `cursor` that are there now.
+///
+/// # Panics
+/// As [`drain`].
+#[track_caller]
+#[must_use]
+pub fn keys_behind(client: &mut Client, token: &str, cursor: &str) -> Vec<i64> {
+    drain(client, token, Some(cursor.to_owned())).iter().filter_map(changed).collect()
+}
+
+/// The cursor that somebody is given who is refused for being of another history.
+///
+/// # Panics
+/// When it is not refused, or for another reason.
+#[track_caller]
+#[must_use]
+pub fn where_to_go_on(client: &mut Client, token: &str, cursor: Option<&str>) -> String {
+    let result = sql::event_page(client, token, cursor, 10, &[]);
+    let Err(error) = result else { panic!("it was not refused") };
+    assert!(
+        error.as_db_error().is_some_and(|e| e.message() == "the position is of another history"),
+        "{}",
+        explain(&error)
+    );
+    let detail = error.as_db_error().and_then(|said| said.detail()).unwrap_or_default();
+    let cursor = detail.split_once("From ").and_then(|(_, rest)| rest.split_once(' '));
+    cursor.unwrap_or_else(|| panic!("no cursor: {detail}")).0.to_owned()
 }
 
 /// The changes as `add 1`, `update 1`: what a test compares at a glance.

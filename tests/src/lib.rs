@@ -8,6 +8,7 @@
 //! - [`private`]: which PostgreSQL, and as which user it runs
 //! - [`options`], [`cluster`]: a cluster from initdb to removal
 //! - [`copies`]: base backups, standbys, recovery to a point
+//! - [`dumps`]: dumps, and databases made from them
 //! - [`ground`]: its folders and ports
 //! - [`mod@health`]: whether its worker answers
 //! - [`processes`]: the worker and the server process of a cluster
@@ -21,6 +22,7 @@
 pub mod cluster;
 pub mod consume;
 pub mod copies;
+pub mod dumps;
 pub mod follow;
 pub mod ground;
 pub mod health;
