@@ -2,7 +2,7 @@
 # PG_CONFIG chooses the PostgreSQL to build for, CARGO_TARGET_DIR where to build. PG=17 (or 15, 18)
 # chooses one with assertions, built from source: make test PG=17.
 
-.PHONY: help setup demo test unit inside outside lint check-versions private install package bench nemesis crash
+.PHONY: help setup demo test unit inside outside lint check-versions private install package release-sql bench nemesis crash
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -47,6 +47,9 @@ install: ## build and install into the PostgreSQL of PG_CONFIG (DESTDIR is honou
 
 package: ## build the tree that install copies and print where it is
 	@tools/package.sh
+
+release-sql: ## keep the SQL of this version, on the day of its release (sql/released/README.md)
+	@tools/release-sql.sh
 
 bench: setup ## the costs, as ratios: many sources, capture, latency
 	@bench/run

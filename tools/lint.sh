@@ -14,8 +14,11 @@ cargo clippy --quiet -p event_source "${version[@]}" "$(pg_feature) controls" --
 RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet --workspace --no-deps \
     --document-private-items "${version[@]}" "$(pg_feature)"
 
-# Ours, committed or not yet; a lock file is written by a machine.
-ours() { git ls-files -co --exclude-standard -- "$@" | grep -vE '(^|/)(Cargo\.lock|package-lock\.json)$'; }
+# Ours, committed or not yet; a lock file and a released script are written by a machine.
+ours() {
+    git ls-files -co --exclude-standard -- "$@" |
+        grep -vE '(^|/)(Cargo\.lock|package-lock\.json)$|^sql/released/.*\.sql$'
+}
 
 failed=0
 while read -r file; do
@@ -37,6 +40,16 @@ done
 for place in src/* crates/* sql pgrx-tests tests bench demo tools; do
     grep -qF "\`$place\`" $map || { say "$map does not name $place"; failed=1; }
 done
+# What is released is never edited: databases are in that state. The list itself only grows.
+released=sql/released/sha256
+[ ! -s $released ] || sha256sum --quiet --check $released || failed=1
+while read -r script; do
+    grep -qF "  $script" $released || { say "$script is not in $released"; failed=1; }
+done < <(find sql/released -name '*.sql')
+while read -r tag; do
+    gone=$(git show "$tag:$released" 2>/dev/null | grep -vxFf $released || true)
+    [ -z "$gone" ] || { say "$released lacks what is released as $tag: $gone"; failed=1; }
+done < <(git tag --list 'v*')
 [ $failed = 0 ] || die "see above"
 
 if command -v shellcheck >/dev/null; then

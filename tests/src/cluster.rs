@@ -294,6 +294,16 @@ impl Cluster {
         PathBuf::from(private::output(pg_config.arg("--pkglibdir")))
     }
 
+    /// The folder of the SQL scripts and the control files of extensions.
+    ///
+    /// # Panics
+    /// When `pg_config` cannot be run.
+    #[must_use]
+    pub fn scripts(&self) -> PathBuf {
+        let mut pg_config = Command::new(self.program("pg_config"));
+        PathBuf::from(private::output(pg_config.arg("--sharedir"))).join("extension")
+    }
+
     #[must_use]
     pub fn build(&self) -> Build {
         self.build

@@ -1,4 +1,5 @@
-//! Copies of a cluster, as an administrator makes them: a base backup, a standby, a recovery to a point.
+//! Copies of a cluster, as an administrator makes them: a base backup, a standby, a recovery to a point,
+//! an upgrade.
 //!
 //! A copy is a cluster of its own, with its own folder and ports, and is removed like any other. It runs
 //! on the test's thread.
@@ -59,6 +60,29 @@ impl Cluster {
         self.set("recovery_target_action", "promote");
         self.set("archive_mode", "off");
         self.signal_file("recovery.signal");
+    }
+
+    /// Takes everything over from a stopped cluster, by `pg_upgrade`. Both are stopped, and this one
+    /// is empty.
+    pub fn upgrade_from(&self, old: &Self) {
+        let bin = self.installation.join("bin");
+        private::output(
+            private::as_server_user(&self.program("pg_upgrade"))
+                // It leaves scripts where it is started.
+                .current_dir(self.folder("upgrade"))
+                .arg("-b")
+                .arg(&bin)
+                .arg("-B")
+                .arg(&bin)
+                .arg("-d")
+                .arg(old.data())
+                .arg("-D")
+                .arg(self.data())
+                .arg("-s")
+                .arg(&self.folder)
+                .args(["-p", &old.port.to_string(), "-P", &self.port.to_string()])
+                .args(["-U", "postgres"]),
+        );
     }
 
     /// An empty file of the server's user, by which it knows what to recover.

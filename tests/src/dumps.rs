@@ -44,6 +44,14 @@ impl Cluster {
         if done.status.success() && !said.contains("ERROR:") { Ok(()) } else { Err(said) }
     }
 
+    /// What a custom dump holds, in the order in which it is restored: lines of a list of `pg_restore`.
+    #[must_use]
+    pub fn contents(&self, dump: &Path) -> Vec<String> {
+        let mut pg_restore = Command::new(self.program("pg_restore"));
+        let list = private::output(pg_restore.arg("--list").arg(dump));
+        list.lines().filter(|line| !line.starts_with(';')).map(str::to_owned).collect()
+    }
+
     /// # Panics
     /// When it cannot be created.
     pub fn create_database(&self, name: &str) {

@@ -9,6 +9,7 @@
 //! - [`options`], [`cluster`]: a cluster from initdb to removal
 //! - [`copies`]: base backups, standbys, recovery to a point
 //! - [`dumps`]: dumps, and databases made from them
+//! - [`members`]: what an extension consists of
 //! - [`ground`]: its folders and ports
 //! - [`mod@health`]: whether its worker answers
 //! - [`processes`]: the worker and the server process of a cluster
@@ -26,6 +27,7 @@ pub mod dumps;
 pub mod follow;
 pub mod ground;
 pub mod health;
+pub mod members;
 pub mod options;
 pub mod private;
 pub mod processes;

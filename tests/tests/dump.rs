@@ -232,6 +232,24 @@ fn a_parallel_restore_of_a_custom_dump_keeps_all_of_it() {
 }
 
 #[test]
+fn a_primary_key_that_is_complete_only_after_the_triggers_are_there_is_no_schema_break() {
+    let (cluster, mut client, before) = shop();
+    let dump = cluster.dump("app.dump", &["--format=custom"]);
+    // As parallel workers may do it.
+    let (late, mut list): (Vec<String>, Vec<String>) =
+        cluster.contents(&dump).into_iter().partition(|entry| entry.contains(" INDEX ATTACH "));
+    assert_eq!(late.len(), 2, "one for each partition");
+    list.extend(late);
+    let file = dump.with_extension("list");
+    std::fs::write(&file, list.join("\n")).unwrap();
+    cluster.create_database("other");
+    let use_list = format!("--use-list={}", file.display());
+    let mut there = restored(&cluster, "other", &dump, &[&use_list]);
+    assert_eq!(dumped_rows(&mut there), dumped_rows(&mut client));
+    goes_on(&mut there, &before, 0);
+}
+
+#[test]
 fn a_schema_and_its_data_restored_one_after_the_other_are_the_whole() {
     let (cluster, mut client, before) = shop();
     let schema = cluster.dump("schema.sql", &["--schema-only"]);
