@@ -281,6 +281,42 @@ fn data_restored_with_disable_triggers_over_emptied_tables_comes_as_events_once(
 }
 
 #[test]
+fn a_clean_restore_over_the_database_itself_ends_what_was_there_and_captures_once() {
+    let (cluster, mut client, before) = shop();
+    let dump = cluster.dump("app.dump", &["--format=custom"]);
+    let (rows, triggers_before) = (dumped_rows(&mut client), triggers(&mut client));
+    // Our triggers go with their tables, not before them; pg_restore passes that over.
+    let said = cluster.restore("app", &dump, &["--clean", "--if-exists"]).unwrap_err();
+    assert!(said.contains("cannot drop trigger event_source_row on public.t"), "{said}");
+    let mut client = cluster.connect();
+    assert_eq!((dumped_rows(&mut client), triggers(&mut client)), (rows, triggers_before));
+    // The same history, whose log begins anew.
+    for cursor in [None, Some(before.cursor.as_str())] {
+        let page = sql::event_page(&mut client, &before.tokens[0].1, cursor, 10, &[]);
+        assert_eq!(refused(page).message, "the position is too far in the past");
+    }
+    let token = mint(&mut client, "event_source('t')");
+    client.batch_execute(INSERT).unwrap();
+    assert_eq!(story(&mut client, &token), ["add 101", "add 102"]);
+}
+
+#[test]
+fn a_dropped_table_that_is_restored_alone_is_captured_when_it_is_captured_again() {
+    let (cluster, mut client, before) = shop();
+    let dump = cluster.dump("t.dump", &["--format=custom", "--table=t"]);
+    client.batch_execute("DROP TABLE t").unwrap();
+    let mut client = restored(&cluster, "app", &dump, &["--exit-on-error"]);
+    // Its triggers name a capture that ended with the table that was dropped.
+    client.batch_execute("INSERT INTO t (id) VALUES (60)").unwrap();
+    let said = refused(sql::event_page(&mut client, &before.tokens[0].1, None, 10, &[]));
+    assert_eq!(said.message, "the table of the event source is no longer captured");
+    client.batch_execute("SELECT event_source.capture('t')").unwrap();
+    let token = mint(&mut client, "event_source('t')");
+    client.batch_execute("INSERT INTO t (id) VALUES (61)").unwrap();
+    assert_eq!(story(&mut client, &token), ["add 61"]);
+}
+
+#[test]
 fn captures_that_a_database_has_already_are_not_overwritten_by_those_of_a_dump() {
     let (cluster, _client, before) = shop();
     let data = cluster.dump("data.sql", &["--data-only"]);
