@@ -63,6 +63,31 @@ end
 $$;
 revoke all on function event_source.keep_on(regclass, bigint) from public;
 
+-- API: private. As keep_on, of tables that a restore has given their triggers and not their capture yet.
+-- Switched off and on around their rows, they would be left as triggers that do not always fire. Until the
+-- capture is there they do nothing.
+create function event_source.keep_restored_on() returns void volatile
+    language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    ours record;
+begin
+    for ours in
+        select t.tgrelid::regclass as relid, t.tgname as name
+        from pg_event_trigger_ddl_commands() d
+        join pg_trigger t on t.tgrelid = d.objid
+        where d.classid = 'pg_class'::regclass
+            and t.tgfoid in ('event_source.capture_row()'::regprocedure, 'event_source.capture_truncate()'::regprocedure)
+            and t.tgenabled <> 'A'
+            and not exists (
+                select from event_source.capture c
+                where c.relation = coalesce(pg_partition_root(d.objid), d.objid))
+    loop
+        execute format('alter table only %s enable always trigger %I', ours.relid, ours.name);
+    end loop;
+end
+$$;
+revoke all on function event_source.keep_restored_on() from public;
+
 -- API: private. The tables that are watched and are partitions no longer.
 create function event_source.departed(relation regclass, capture bigint) returns setof oid stable
     language sql set search_path = pg_catalog, pg_temp as $$

@@ -87,6 +87,7 @@ fn look_after_captures(statement: Statement) -> Result<()> {
     };
     if !statement.only_creates {
         breaks::after_ddl()?;
+        keep_restored_on()?;
     }
     for (id, root) in touched()? {
         Tree::lock(root, pg_sys::AccessShareLock)
@@ -116,6 +117,13 @@ fn look_after_captures(statement: Statement) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn keep_restored_on() -> Result<()> {
+    with_rights(|| {
+        let sql = "select event_source.keep_restored_on()";
+        Spi::connect_mut(|client| client.update(sql, None, &[]).map(drop))
+    })
 }
 
 /// What also helps whoever is refused to alter a captured table.

@@ -250,19 +250,22 @@ fn a_primary_key_that_is_complete_only_after_the_triggers_are_there_is_no_schema
 }
 
 #[test]
-fn a_schema_and_its_data_restored_one_after_the_other_are_the_whole() {
+fn a_schema_and_its_data_restored_one_after_the_other_are_the_whole_with_triggers_disabled_or_not()
+{
     let (cluster, mut client, before) = shop();
     let schema = cluster.dump("schema.sql", &["--schema-only"]);
-    let data = cluster.dump("data.sql", &["--data-only"]);
-    cluster.create_database("other");
-    let mut there = restored(&cluster, "other", &schema, &["-v", "ON_ERROR_STOP=1"]);
-    // Its triggers are there and its captures not yet: nothing is captured, and nothing fails.
-    there.batch_execute("INSERT INTO t (id) VALUES (1); DELETE FROM t").unwrap();
-    let mut there = restored(&cluster, "other", &data, &["-v", "ON_ERROR_STOP=1"]);
-    assert_eq!(triggers(&mut there), triggers(&mut client));
-    assert_eq!(dumped_rows(&mut there), dumped_rows(&mut client));
-    // A row of a captured table that is loaded is an event like any other.
-    goes_on(&mut there, &before, 49);
+    let data = cluster.dump("data.dump", &["--format=custom", "--data-only"]);
+    for (name, options) in [("as_it_is", &[][..]), ("disabled", &["--disable-triggers"])] {
+        cluster.create_database(name);
+        let mut there = restored(&cluster, name, &schema, &["-v", "ON_ERROR_STOP=1"]);
+        // Its triggers are there and its captures not yet: nothing is captured, and nothing fails.
+        there.batch_execute("INSERT INTO t (id) VALUES (1); DELETE FROM t").unwrap();
+        let mut there = restored(&cluster, name, &data, options);
+        assert_eq!(triggers(&mut there), triggers(&mut client), "{name}");
+        assert_eq!(dumped_rows(&mut there), dumped_rows(&mut client), "{name}");
+        // A row of a captured table that is loaded is an event like any other.
+        goes_on(&mut there, &before, 49);
+    }
 }
 
 #[test]
