@@ -13,6 +13,7 @@
 //! - [`ground`]: its folders and ports
 //! - [`mod@health`]: whether its worker answers
 //! - [`processes`]: the worker and the server process of a cluster
+//! - [`memory`]: the most memory that they held
 //! - [`wait`]: the one place that sleeps
 //! - [`consume`]: clients of streams and feeds
 //! - [`follow`]: reading a set through SQL, and looking closely at refusals
@@ -28,6 +29,7 @@ pub mod follow;
 pub mod ground;
 pub mod health;
 pub mod members;
+pub mod memory;
 pub mod options;
 pub mod private;
 pub mod processes;
@@ -40,4 +42,4 @@ pub use health::health;
 pub use options::Options;
 pub use private::Build;
 pub use processes::{Pid, Signal};
-pub use wait::{wait_for, wait_until};
+pub use wait::{SetAtEnd, wait_for, wait_until};

@@ -37,6 +37,14 @@ impl Pid {
         Stat::of(self).is_none_or(|stat| matches!(stat.state, 'T' | 'Z'))
     }
 
+    /// Bytes of memory that are its own: neither shared memory nor files. `None` when it is gone.
+    #[must_use]
+    pub fn own_memory(self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    }
+
     /// The living processes that this one started.
     #[must_use]
     pub fn children(self) -> Vec<Self> {

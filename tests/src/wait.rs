@@ -3,6 +3,7 @@
 //! The one place of the tests that sleeps. It runs on the test's thread; a condition that does not
 //! come true within its time fails the test and says what was waited for.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const PAUSE: Duration = Duration::from_millis(2);
@@ -32,5 +33,16 @@ pub fn wait_for<T>(what: &str, timeout: Duration, mut attempt: impl FnMut() -> O
         assert!(start.elapsed() < timeout, "waited {timeout:?} in vain for {what}");
         #[expect(clippy::disallowed_methods, reason = "this is the place that may")]
         std::thread::sleep(PAUSE);
+    }
+}
+
+/// Sets a flag when it is dropped, also by a panic: threads that run until the flag is set end, and a
+/// test that fails does so instead of running on.
+#[derive(Debug)]
+pub struct SetAtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }

@@ -13,7 +13,7 @@ use event_source_tests::consume::latency::pause_until;
 use event_source_tests::consume::v10::V10Stream;
 use event_source_tests::consume::{Failed, Kind, Request, Stream, Version, sql};
 use event_source_tests::follow::{drain, mint, refused};
-use event_source_tests::{Cluster, Stop, wait_until};
+use event_source_tests::{Cluster, SetAtEnd, Stop, wait_until};
 use log::{LONG, Log, bytes, oldest, write};
 use serde_json::Value;
 
@@ -192,7 +192,7 @@ fn readers_and_writers_go_on_exactly_while_segments_come_and_go_and_the_server_c
                 });
             }
             // Also when the reader panics, or they would fill the disk.
-            let _stops = Stops(&stop);
+            let _ends = SetAtEnd(&stop);
             let mut client = log.cluster.connect();
             let mut floor_moves = 0;
             let mut floor = oldest(&mut client);
@@ -217,15 +217,6 @@ fn readers_and_writers_go_on_exactly_while_segments_come_and_go_and_the_server_c
     seen += drain(&mut client, &token, cursor).len();
     let rows: i64 = client.query_one("SELECT count(*) FROM t", &[]).unwrap().get(0);
     assert_eq!(seen, rows as usize, "a miss or a repeat");
-}
-
-/// Ends the writers.
-struct Stops<'a>(&'a AtomicBool);
-
-impl Drop for Stops<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

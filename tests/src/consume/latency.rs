@@ -21,8 +21,16 @@ pub struct Spread {
     pub max: Duration,
 }
 
-/// Measures `commits` commits, the time of the commit itself included, beside a transaction that
-/// wrote before them and stays open. Creates table `t`.
+/// A commit of the paced writer.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    pub sent: Instant,
+    /// Until its event was there, the commit itself included.
+    pub took: Duration,
+}
+
+/// Measures `commits` commits beside a transaction that wrote before them and stays open. Creates
+/// table `t`.
 ///
 /// # Panics
 /// When an event does not come.
@@ -31,27 +39,44 @@ pub fn commit_to_client(cluster: &Cluster, commits: u32, open_writer: bool) -> S
     client
         .batch_execute("CREATE TABLE t (id int PRIMARY KEY); SELECT event_source.capture('t')")
         .expect("a table can be captured");
-    let token: String = client.query_one("SELECT event_source('t')", &[]).expect("a token").get(0);
-    let _serving = cluster.serving();
     let mut open = cluster.connect();
     if open_writer {
         open.batch_execute("BEGIN; INSERT INTO t VALUES (-1)").expect("a row is inserted");
     }
+    let arrivals = arrivals(cluster, "t", |number| number < commits);
+    // Held until the last event is there: closing it would let late ones go.
+    open.batch_execute("ROLLBACK").expect("it rolls back");
+    Spread::of(arrivals.iter().map(|arrival| arrival.took).collect())
+}
 
+/// Inserts into the empty captured table `table (id int PRIMARY KEY)` at a pace, for as long as
+/// there are to be `more` than so many commits.
+///
+/// # Panics
+/// When an event does not come.
+pub fn arrivals(cluster: &Cluster, table: &str, mut more: impl FnMut(u32) -> bool) -> Vec<Arrival> {
+    const LAST: i32 = -2;
+    let mut client = cluster.connect();
+    let token: String =
+        client.query_one("SELECT event_source($1)", &[&table]).expect("a token").get(0);
+    let _serving = cluster.serving();
     let (opened, ready) = mpsc::channel();
     let address = cluster.http();
     let (sent, seen) = thread::scope(|scope| {
         let reader = scope.spawn(move || {
             let mut stream = Stream::open(address, &Request::new(token)).expect("a stream opens");
             let mut seen = HashMap::new();
-            while seen.len() < commits as usize {
+            loop {
                 let event = stream.next(SILENCE).expect("an event comes").expect("it goes on");
                 let now = Instant::now();
                 match event.kind {
-                    // The first line says that the stream is open.
-                    Kind::Status => opened.send(()).expect("the writer listens"),
+                    // The first line says that the stream is open; the writer needs no other.
+                    Kind::Status => drop(opened.send(())),
                     Kind::Add => {
-                        let key = event.key.and_then(|key| key.as_u64()).expect("a number");
+                        let key = event.key.and_then(|key| key.as_i64()).expect("a number");
+                        if key == i64::from(LAST) {
+                            return seen;
+                        }
                         seen.insert(key, now);
                     }
                     Kind::Update | Kind::Remove | Kind::HistoryRewrite | Kind::Error => {
@@ -59,24 +84,27 @@ pub fn commit_to_client(cluster: &Cluster, commits: u32, open_writer: bool) -> S
                     }
                 }
             }
-            seen
         });
         ready.recv().expect("the stream opens");
-        let insert = client.prepare("INSERT INTO t VALUES ($1)").expect("it can be prepared");
+        let insert = client
+            .prepare(&format!("INSERT INTO {table} VALUES ($1)"))
+            .expect("it can be prepared");
+        let mut commit = |key: i32| client.execute(&insert, &[&key]).expect("it commits");
         let start = Instant::now();
-        let mut sent = HashMap::new();
-        for (number, at) in (1..=commits).zip((0..).map(|n| start + PACE * n)) {
-            pause_until(at);
-            sent.insert(u64::from(number), Instant::now());
-            client.execute(&insert, &[&i32::try_from(number).expect("few")]).expect("it commits");
+        let mut sent = Vec::new();
+        for number in 0.. {
+            if !more(number) {
+                break;
+            }
+            pause_until(start + PACE * number);
+            sent.push(Instant::now());
+            commit(i32::try_from(number).expect("few"));
         }
-        // Held until the last event is there: closing it would let late ones go.
-        let seen = reader.join().expect("the reader panicked");
-        open.batch_execute("ROLLBACK").expect("it rolls back");
-        (sent, seen)
+        commit(LAST);
+        (sent, reader.join().expect("the reader panicked"))
     });
-
-    Spread::of(sent.iter().map(|(key, at)| seen[key] - *at).collect())
+    let arrival = |(key, &sent): (i64, &Instant)| Arrival { sent, took: seen[&key] - sent };
+    (0..).zip(&sent).map(arrival).collect()
 }
 
 impl Spread {
