@@ -45,7 +45,7 @@ fn values_of_a_hundred_megabytes_come_whole_by_page_and_by_stream() {
     let wanted = [
         (Kind::Add, true, false, Some(1)),
         (Kind::Update, true, true, Some(2)),
-        (Kind::Remove, true, false, Some(2)),
+        (Kind::Remove, true, true, Some(2)),
     ];
     let pages = drain(&mut client, &token, None);
     let pages: Vec<_> = pages.iter().map(|event| seen(event, &value)).collect();

@@ -61,7 +61,7 @@ async fn a_stream_resumed_from_memory_never_asks_the_worker() {
 /// A part of the transaction at 1010, which is not closed yet.
 fn part(ordinal: u32, id: i64) -> Tail {
     let mut part = tail_of(1000, 1010, id, "x");
-    part.closed = 1000;
+    (part.end, part.closed) = (Position::after(1000), 1000);
     part.changes[0].position.ordinal = ordinal;
     part
 }
@@ -81,7 +81,7 @@ async fn a_transaction_that_comes_in_several_tails_is_whole_from_memory_too() {
     });
     let mut joined = Lines::of(response);
     let mut last = part(2, 3);
-    last.closed = 1010;
+    (last.end, last.closed) = (Position::after(1010), 1010);
     worker.tails(last).await;
     worker.tails(tail_of(1010, 1020, 4, "x")).await;
     assert_eq!(live.keys(4).await, [1, 2, 3, 4]);
