@@ -48,7 +48,7 @@ revoke all on function event_source.members(regclass) from public;
 
 -- API: private. The columns of a table's primary key, by number and by name; null when there is none.
 create function event_source.primary_key(relation regclass)
-    returns table (numbers smallint[], names name[]) stable
+    returns table (numbers smallint[], names name[]) stable rows 1
     language sql set search_path = pg_catalog, pg_temp as $$
     select array_agg(a.attnum order by k.place), array_agg(a.attname order by k.place)
     from pg_index i

@@ -23,7 +23,7 @@ revoke all on event_source.prepared from public;
 -- API: private. How many prepared transactions that captured something are open, and how many of them
 -- are committed and wait for their stamp.
 create function event_source.raw_prepared(out open int, out unstamped int)
-returns setof record
+returns setof record rows 1
 language c volatile parallel unsafe
 set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'raw_prepared_wrapper';

@@ -121,6 +121,24 @@ fn without_the_library_preloaded_the_hint_says_what_to_do() {
 }
 
 #[test]
+fn no_view_is_worth_compiling_to_the_planner() {
+    let (_cluster, mut client, _) = captured();
+    // As in a database that was never analyzed, with the settings that PostgreSQL comes with.
+    for view in ["changes", "collections", "secrets", "status"] {
+        let plan = client
+            .query_one(&format!("EXPLAIN (FORMAT JSON) SELECT * FROM event_source.{view}"), &[])
+            .unwrap();
+        let plan: serde_json::Value = plan.get(0);
+        let cost = plan[0]["Plan"]["Total Cost"].as_f64().unwrap();
+        let compiled_above: f64 = client
+            .query_one("SELECT setting::float8 FROM pg_settings WHERE name = 'jit_above_cost'", &[])
+            .unwrap()
+            .get(0);
+        assert!(cost < compiled_above, "{view}: {cost}");
+    }
+}
+
+#[test]
 fn the_views_show_what_happened() {
     let (_cluster, mut client, _) = captured();
     client.batch_execute("INSERT INTO t VALUES (1, 'a')").unwrap();
