@@ -23,7 +23,8 @@ type Seen = Vec<(usize, EventType)>;
 
 impl State {
     /// Hands a tail to every live stream that sees something of it, and keeps it.
-    pub(super) fn tail(&mut self, tail: Tail, memory_limit: usize) {
+    pub(super) fn tail(&mut self, mut tail: Tail, memory_limit: usize) {
+        self.shapes.share(&mut tail);
         let tail = Arc::new(tail);
         let followed = self.memory.is_followed_by(&tail);
         if !followed && self.memory.end().is_some() {

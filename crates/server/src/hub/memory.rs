@@ -1,7 +1,7 @@
 //! The recent stretch of the log, so that a client that comes back soon costs the database nothing.
 
 use std::collections::VecDeque;
-use std::mem::size_of;
+use std::mem::{size_of, size_of_val};
 use std::sync::Arc;
 
 use event_source_door::message::{Tail, TailChange};
@@ -102,30 +102,43 @@ fn reach(tail: &Tail) -> i64 {
         .map_or(tail.end.txn_ts, |change| tail.end.txn_ts.max(change.position.txn_ts))
 }
 
-/// About how many bytes a tail occupies.
+/// About how many bytes a tail occupies; shapes are shared, see there.
 fn weight(tail: &Tail) -> usize {
     let changes = tail.changes.iter().map(|change| {
         let TailChange { key, before, after, seen_by, .. } = change;
         let images = before.iter().chain(after).map(|image| image_weight(image)).sum::<usize>();
-        let key = key.iter().flat_map(|k| &k.0).map(value_weight).sum::<usize>();
-        size_of::<TailChange>() + images + key + seen_by.len() * 16
+        let key = key.as_ref().map_or(0, |key| values_weight(&key.0));
+        images + key + allocated(size_of_val(seen_by.as_slice()))
     });
-    size_of::<Tail>() + changes.sum::<usize>()
+    let own = size_of::<Tail>() + allocated(size_of_val(tail.changes.as_slice()));
+    own + changes.sum::<usize>()
 }
 
 fn image_weight(image: &Image) -> usize {
-    // Each image that came through the door has its own copy of the shape.
-    let shape = image.shape.columns.iter().map(|c| 32 + c.name.len()).sum::<usize>();
-    shape + image.values.iter().map(value_weight).sum::<usize>()
+    // Beside the two counts of an `Arc`.
+    allocated(2 * size_of::<usize>() + size_of::<Image>()) + values_weight(&image.values)
 }
 
-fn value_weight(value: &Value) -> usize {
-    size_of::<Value>()
-        + match value {
-            Value::Numeric(text) | Value::Text(text) | Value::Json(text) => text.len(),
-            Value::Bytes(bytes) => bytes.len(),
-            Value::Array(items) => items.iter().map(value_weight).sum(),
-            Value::Object(fields) => fields.iter().map(|(n, v)| n.len() + value_weight(v)).sum(),
-            _ => 0,
+fn values_weight(values: &[Value]) -> usize {
+    allocated(size_of_val(values)) + values.iter().map(beside).sum::<usize>()
+}
+
+/// What a value has beside itself.
+fn beside(value: &Value) -> usize {
+    match value {
+        Value::Numeric(text) | Value::Text(text) | Value::Json(text) => allocated(text.len()),
+        Value::Bytes(bytes) => allocated(bytes.len()),
+        Value::Array(items) => values_weight(items),
+        Value::Object(fields) => {
+            let own = allocated(size_of_val(fields.as_slice()));
+            let each = fields.iter().map(|(name, value)| allocated(name.len()) + beside(value));
+            own + each.sum::<usize>()
         }
+        _ => 0,
+    }
+}
+
+/// What an allocation of so many bytes takes: a header, in steps of sixteen, at least two of them.
+fn allocated(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { (bytes + size_of::<usize>()).next_multiple_of(16).max(32) }
 }

@@ -12,6 +12,7 @@
 //! - [`delivery`]: how events reach the streams: live, from memory, from the log
 //! - [`stream`]: one stream: its position, its phase
 //! - [`memory`]: the recent stretch of the log
+//! - [`shapes`]: one copy of each table's shape in it
 //! - [`mod@format`]: one wire's bytes for an event, cut into chunks
 //! - [`queue`]: the bounded queue between the hub and a response body
 //! - [`report`]: what `event_source.streams` shows
@@ -23,6 +24,7 @@ mod hub;
 mod memory;
 mod queue;
 mod report;
+mod shapes;
 mod state;
 mod stream;
 

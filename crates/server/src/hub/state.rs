@@ -13,6 +13,7 @@ use super::format::Format;
 use super::hub::{Hub, Subscription};
 use super::memory::Memory;
 use super::report::Report;
+use super::shapes::Shapes;
 use super::stream::{Phase, Stream, StreamId};
 use crate::clock;
 
@@ -59,6 +60,7 @@ pub(super) struct State {
     pub(super) streams: HashMap<StreamId, Stream>,
     pub(super) followers: HashMap<SourceId, Followers>,
     pub(super) memory: Memory,
+    pub(super) shapes: Shapes,
     pub(super) report: Report,
     last_stream: StreamId,
 }
