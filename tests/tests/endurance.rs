@@ -22,6 +22,8 @@ use postgres::Client;
 const FEW: i64 = 300_000;
 const EARLY: i64 = 200_000;
 const MOST_BYTES: i64 = 16 * 1024 * 1024;
+/// `event_source.tail_memory` as it comes, and as much for everything else.
+const MOST_MEMORY: u64 = 128 * 1024 * 1024;
 
 #[test]
 #[expect(clippy::print_stdout, reason = "the figures are what it is run for")]
@@ -31,7 +33,7 @@ fn a_log_of_the_smallest_size_is_written_for_a_long_time() {
     let mut client = cluster.connect();
     counters::create(&mut client);
     let token = mint(&mut client, "event_source('counter')");
-    let _serving = cluster.serving();
+    let (worker, server) = cluster.serving();
     let progress = Progress::default();
 
     let began = Instant::now();
@@ -54,12 +56,16 @@ fn a_log_of_the_smallest_size_is_written_for_a_long_time() {
                 WHERE schemaname = 'event_source'";
     client.batch_execute("SELECT pg_stat_force_next_flush()").unwrap();
     let dead = number(&mut client, dead);
+    let [worker, server] = [worker, server].map(|process| process.own_memory().unwrap());
     println!(
         "{sum} changes in {:?}; the log has {} KB at most; {dead} dead rows; a page of 100 events \
-         takes {at_first:?} at first and {at_last:?} at last",
+         takes {at_first:?} at first and {at_last:?} at last; memory: worker {} MB, server {} MB",
         began.elapsed(),
         largest >> 10,
+        worker >> 20,
+        server >> 20,
     );
+    assert!(worker.max(server) <= MOST_MEMORY, "they hold more than they may");
     assert_eq!(dead, 0, "nothing in the log is updated or deleted");
     wait_until("the log to be within its size", LONG, || bytes(&mut client) <= MOST_BYTES);
     if wanted > FEW {
