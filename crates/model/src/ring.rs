@@ -4,9 +4,10 @@
 //! to is never emptied, that nothing younger than the retention is let go unless the size demands
 //! it, and that a caller that does what it is told comes to rest.
 
-/// The log is cut into this many parts of its largest size: a full ring is eight of them, and what
-/// is written between two looks has the ninth.
-const PARTS: u64 = 9;
+/// The log is cut into this many parts of its largest size: a full ring is eight of them, and what is
+/// written between two looks has the others. On a machine with twice as much to do as it can, at the
+/// smallest size, that was a part and a quarter.
+const PARTS: u64 = 10;
 /// A segment is written for this part of the retention, so that a ring of eight holds it all.
 const SPANS: i64 = 6;
 /// What the files of an empty segment take, with room for other page sizes.
