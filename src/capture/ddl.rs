@@ -90,9 +90,7 @@ fn look_after_captures(statement: Statement) -> Result<()> {
         keep_restored_on()?;
     }
     for (id, root) in touched()? {
-        Tree::lock(root, pg_sys::AccessShareLock)
-            .check()
-            .map_err(|error| error.or_hint(release_hint(root)))?;
+        Tree::at_hand(root).check().map_err(|error| error.or_hint(release_hint(root)))?;
         // Something is committed, so that the worker looks again at the table's sources.
         crate::log::heartbeat()?;
         for leaf in oids(arrived, root, id)? {

@@ -22,29 +22,62 @@ unsafe extern "C-unwind" {
 
 /// A table with all its partitions, or with the tables that inherit from it.
 #[derive(Debug)]
-pub(super) struct Tree(Vec<pg_sys::Oid>);
+pub(super) struct Tree(Vec<Member>);
+
+/// The root is the first.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    oid: pg_sys::Oid,
+    /// We have a lock on it.
+    held: bool,
+}
 
 impl Tree {
     /// Waits for `lock` on all of them, as long as `lock_timeout` allows.
     pub(super) fn lock(root: pg_sys::Oid, lock: u32) -> Self {
         let lock = lock as pg_sys::LOCKMODE;
-        // SAFETY: an ordinary C function, called through the guard; the list holds OIDs.
-        unsafe {
-            pg_sys::LockRelationOid(root, lock);
-            let list =
-                pg_guard_ffi_boundary(|| find_all_inheritors(root, lock, std::ptr::null_mut()));
-            let count = pg_sys::list_length(list);
-            Self((0..count).map(|i| pg_sys::list_nth_oid(list, i)).collect())
-        }
+        // SAFETY: takes any OID.
+        unsafe { pg_sys::LockRelationOid(root, lock) };
+        let member = |oid| Member { oid, held: true };
+        Self(members(root, lock).into_iter().map(member).collect())
+    }
+
+    /// Takes a lock on those of them that nobody else is altering, without waiting. Whoever alters one
+    /// looks after it at the end of that command; to wait for that, behind the locks of a command
+    /// of our own, would be a deadlock: `pg_restore --jobs` makes the keys of a table and of its
+    /// partitions at the same time.
+    pub(super) fn at_hand(root: pg_sys::Oid) -> Self {
+        const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        let member = |oid| {
+            // SAFETY: both take any OID; one that was dropped meanwhile has no kind.
+            let held = unsafe {
+                pg_sys::ConditionalLockRelationOid(oid, LOCK) && pg_sys::get_rel_relkind(oid) != 0
+            };
+            Member { oid, held }
+        };
+        let no_lock = pg_sys::NoLock as pg_sys::LOCKMODE;
+        Self(members(root, no_lock).into_iter().map(member).collect())
     }
 
     /// # Errors
     /// [`Kind::WrongObjectType`] or [`Kind::FeatureNotSupported`], with a hint, for the first table
-    /// that cannot be captured.
+    /// that cannot be captured, among those that we hold.
     pub(super) fn check(&self) -> Result<()> {
         let (root, others) = self.0.split_first().expect("a tree has its root");
-        check_root(*root, others)?;
-        others.iter().try_for_each(|oid| check_kind(*oid, Relation::of(*oid)?))
+        if root.held {
+            check_root(root.oid, others.is_empty())?;
+        }
+        let mut held = others.iter().filter(|member| member.held);
+        held.try_for_each(|member| check_kind(member.oid, Relation::of(member.oid)?))
+    }
+}
+
+/// The root and all below it, each locked.
+fn members(root: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> Vec<pg_sys::Oid> {
+    // SAFETY: an ordinary C function, called through the guard; the list holds OIDs.
+    unsafe {
+        let list = pg_guard_ffi_boundary(|| find_all_inheritors(root, lock, std::ptr::null_mut()));
+        (0..pg_sys::list_length(list)).map(|i| pg_sys::list_nth_oid(list, i)).collect()
     }
 }
 
@@ -107,7 +140,7 @@ pub(super) fn check_whole(oid: pg_sys::Oid) -> Result<()> {
         .hint(format!("name the root: '{root}'")))
 }
 
-fn check_root(oid: pg_sys::Oid, others: &[pg_sys::Oid]) -> Result<()> {
+fn check_root(oid: pg_sys::Oid, is_alone: bool) -> Result<()> {
     let relation = Relation::of(oid)?;
     // SAFETY: reads pg_inherits, and looks up a name.
     let (is_child, own_schema) = unsafe {
@@ -124,7 +157,7 @@ fn check_root(oid: pg_sys::Oid, others: &[pg_sys::Oid]) -> Result<()> {
     if relation.schema == own_schema {
         return Err(refused(oid, "belongs to event_source")?);
     }
-    if is_child || (!others.is_empty() && !is_partitioned) {
+    if is_child || (!is_alone && !is_partitioned) {
         return Err(Error { kind: Kind::FeatureNotSupported, ..refused(oid, "uses inheritance")? }
             .detail("Its rows are partly those of other tables.")
             .hint("use a partitioned table, or end the inheritance: ALTER TABLE ... NO INHERIT"));
