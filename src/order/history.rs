@@ -16,7 +16,7 @@
 //! **After the restore of a dump** the log is a new one, and nothing is common. The token's definition
 //! is good, from a position of the new history.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use event_source_model::fingerprint::NONE;
 use event_source_model::position::{Cursor, Position};
@@ -36,6 +36,8 @@ const LONGEST_LOOK: usize = 1_000;
 thread_local! {
     /// Computed once on a primary; on a standby the timeline may change under us.
     static KNOWN: Cell<Option<u64>> = const { Cell::new(None) };
+    /// The timeline of which [`line`] was asked last, and the answer.
+    static LINE: RefCell<Option<(u32, Vec<u64>)>> = const { RefCell::new(None) };
 }
 
 /// A hash of system identifier, timeline and database.
@@ -67,6 +69,18 @@ fn id_on(timeline: u32) -> u64 {
     u64::from_be_bytes(*digest.first_chunk().expect("SHA-256 has more than eight bytes"))
 }
 
+/// The histories of this database: the present one and those that it goes on from, downwards. After a
+/// failover every request of a token from before asks for them; they are read from a file once for
+/// each timeline, of which what was before it never changes.
+fn line() -> Vec<u64> {
+    let timeline = compat::timeline();
+    let known = LINE.take().filter(|(of, _)| *of == timeline);
+    let read = || timelines(timeline).into_iter().map(id_on).collect();
+    let line = known.map_or_else(read, |(_, line)| line);
+    LINE.set(Some((timeline, line.clone())));
+    line
+}
+
 /// Another history, as this database sees it.
 struct Past {
     history: u64,
@@ -78,7 +92,7 @@ struct Past {
 
 impl Past {
     fn of(history: u64) -> Self {
-        let mut line: Vec<u64> = timelines().into_iter().map(id_on).collect();
+        let mut line = line();
         let at = line.iter().position(|&id| id == history);
         if let Some(at) = at {
             line.drain(..at);

@@ -1,8 +1,6 @@
-//! The timelines that this server's WAL went through, as PostgreSQL's own history file lists them.
+//! The timelines that a server's WAL went through, as PostgreSQL's own history file lists them.
 
 use pgrx::pg_sys;
-
-use crate::compat;
 
 /// As `access/timeline.h` lays it out, in every version since 9.3.
 #[repr(C)]
@@ -17,14 +15,13 @@ unsafe extern "C-unwind" {
     fn readTimeLineHistory(timeline: pg_sys::TimeLineID) -> *mut pg_sys::List;
 }
 
-/// From the one that this server is on to the first. Reads a file; raises PostgreSQL's own error for
-/// one that is damaged. Only the present one where the file is missing, as after `pg_resetwal`.
-pub fn timelines() -> Vec<u32> {
-    let current = compat::timeline();
+/// From `last`, which this server is or was on, to the first. Reads a file; raises PostgreSQL's own error
+/// for one that is damaged. Only `last` where the file is missing, as after `pg_resetwal`.
+pub fn timelines(last: u32) -> Vec<u32> {
     // SAFETY: any timeline may be asked for; the guard turns an ERROR into a panic; each element of
     // the list is an entry, and the list is ours to free.
     unsafe {
-        let list = pg_sys::ffi::pg_guard_ffi_boundary(|| readTimeLineHistory(current));
+        let list = pg_sys::ffi::pg_guard_ffi_boundary(|| readTimeLineHistory(last));
         let entries = (0..pg_sys::list_length(list))
             .map(|i| (*pg_sys::list_nth(list, i).cast::<Entry>()).id)
             .collect();
