@@ -194,8 +194,7 @@ pub(super) fn shape_by_names(index: pg_sys::Oid) -> Option<u64> {
         hash.update(keys.as_bytes());
         hash.update([0]);
         hash.update(predicate.unwrap_or_default().as_bytes());
-        let digest = hash.finalize();
-        Some(u64::from_be_bytes(*digest.first_chunk().expect("SHA-256 has more than eight bytes")))
+        Some(first_bytes(hash))
     }
 }
 
@@ -267,8 +266,7 @@ unsafe fn shape(columns: &[i16], keys: i16, nodes: [*mut pg_sys::List; 2]) -> u6
         let text = unsafe { CStr::from_ptr(pg_sys::nodeToString(node.cast())) };
         hash.update(text.to_bytes_with_nul());
     }
-    let digest = hash.finalize();
-    u64::from_be_bytes(digest[..8].try_into().expect("eight bytes"))
+    first_bytes(hash)
 }
 
 fn access_method(index: pg_sys::Oid) -> pg_sys::Oid {
@@ -295,4 +293,9 @@ pub(super) fn key_names(index: &Index) -> String {
         column => names::column_name(index.table, column).unwrap_or_else(|| column.to_string()),
     });
     names.collect::<Vec<_>>().join(", ")
+}
+
+fn first_bytes(hash: Sha256) -> u64 {
+    let digest = hash.finalize();
+    u64::from_be_bytes(*digest.first_chunk().expect("SHA-256 has more than eight bytes"))
 }
