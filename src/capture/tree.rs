@@ -72,7 +72,7 @@ impl Tree {
     }
 }
 
-/// The root and all below it, each locked.
+/// The root and all below it, each of these with `lock`.
 fn members(root: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> Vec<pg_sys::Oid> {
     // SAFETY: an ordinary C function, called through the guard; the list holds OIDs.
     unsafe {

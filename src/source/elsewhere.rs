@@ -1,8 +1,8 @@
 //! Tokens that another database minted, before it was dumped, restored, cloned or upgraded.
 //!
-//! What such a token says by number (the role, the index and its columns, columns) may be somebody else's number here.
-//! So it is looked up by name; what is not found is an error, never another object. Runs in backends
-//! and in the worker; reads the catalogs' caches only.
+//! What such a token says by number (the role, the index, columns) may be somebody else's number here. So
+//! it is looked up by name; what is not found is an error, never another object. Runs in backends and
+//! in the worker; reads the catalogs' caches only.
 
 use event_source_model::source::{Set, Source};
 use pgrx::pg_sys;

@@ -111,6 +111,13 @@ fn dumped_rows(client: &mut Client) -> Vec<String> {
     rows.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
+/// What is dumped and the triggers are in one database as in the other.
+#[track_caller]
+fn is_captured_as(there: &mut Client, here: &mut Client, name: &str) {
+    assert_eq!(triggers(there), triggers(here), "{name}");
+    assert_eq!(dumped_rows(there), dumped_rows(here), "{name}");
+}
+
 /// All that a restored database owes to those who knew the one before. Of table t, `loaded` rows came
 /// as events.
 #[track_caller]
@@ -192,8 +199,7 @@ fn a_plain_dump_into_a_new_cluster_keeps_captures_tokens_secrets_and_revocations
     let dump = cluster.dump("app.sql", &[]);
     let other = new_cluster();
     let mut there = restored(&other, "app", &dump, &["-v", "ON_ERROR_STOP=1"]);
-    assert_eq!(triggers(&mut there), triggers(&mut client));
-    assert_eq!(dumped_rows(&mut there), dumped_rows(&mut client));
+    is_captured_as(&mut there, &mut client, "app");
     let token = mint(&mut there, "event_source('t')");
     assert!(page(&other, &token, &before.secret).unwrap().events.is_empty());
     let refused = page(&other, &token, &before.revoked_secret).unwrap_err();
@@ -225,8 +231,7 @@ fn a_parallel_restore_of_a_custom_dump_keeps_all_of_it() {
     for (name, dump) in [("custom", dump), ("folder", parallel)] {
         cluster.create_database(name);
         let mut there = restored(&cluster, name, &dump, &["--jobs=2"]);
-        assert_eq!(triggers(&mut there), triggers(&mut client), "{name}");
-        assert_eq!(dumped_rows(&mut there), dumped_rows(&mut client), "{name}");
+        is_captured_as(&mut there, &mut client, name);
         goes_on(&mut there, &before, 0);
     }
 }
@@ -261,8 +266,7 @@ fn a_schema_and_its_data_restored_one_after_the_other_are_the_whole_with_trigger
         // Its triggers are there and its captures not yet: nothing is captured, and nothing fails.
         there.batch_execute("INSERT INTO t (id) VALUES (1); DELETE FROM t").unwrap();
         let mut there = restored(&cluster, name, &data, options);
-        assert_eq!(triggers(&mut there), triggers(&mut client), "{name}");
-        assert_eq!(dumped_rows(&mut there), dumped_rows(&mut client), "{name}");
+        is_captured_as(&mut there, &mut client, name);
         // A row of a captured table that is loaded is an event like any other.
         goes_on(&mut there, &before, 49);
     }
