@@ -81,6 +81,8 @@ impl Table {
     /// Writes the row of this transaction.
     pub fn insert(&self, row: Prepared) {
         let collections: Vec<i64> = row.collections.iter().map(|&c| c as i64).collect();
+        // PREPARE TRANSACTION has none of its own.
+        let _snapshot = ActiveSnapshot::ensure();
         append::insert_row(
             &self.0,
             &[
@@ -96,6 +98,8 @@ impl Table {
 
     /// Deletes a row that a look found.
     pub fn delete(&self, mut tid: pg_sys::ItemPointerData) {
+        // Nor has a commit that gives out stamps.
+        let _snapshot = ActiveSnapshot::ensure();
         // SAFETY: the relation is open and locked; the row is there, since only the holder of the
         // stamping lock deletes.
         unsafe { pg_sys::simple_heap_delete(self.0.as_ptr(), &mut tid) }
