@@ -169,6 +169,8 @@ begin
     select register.relation, wanted, coalesce(register.plural, wanted || 's'), k.numbers, k.names
     from event_source.primary_key(register.relation) k
     returning id into capture;
+    insert into event_source.keyed
+    select c.id from event_source.capture c where c.id = capture and c.key_names is not null;
     execute format('create trigger event_source_row after insert or update or delete on %s for each row '
         'execute function event_source.capture_row(%L)', register.relation, capture);
     perform event_source.watch(m.relid, capture) from event_source.members(register.relation) m where m.is_leaf;

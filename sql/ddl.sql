@@ -101,12 +101,20 @@ revoke all on function event_source.departed(regclass, bigint) from public;
 
 -- API: private. The captures whose table has another primary key than at the last look. In the middle of a
 -- restore there are tables that do not have theirs yet: their triggers come later still, or, when it runs in
--- parallel, while the key of a partitioned table still waits for those of its partitions.
+-- parallel, before the key, or while the key of a partitioned table waits for those of its partitions.
 create function event_source.rekeyed() returns setof bigint volatile
     language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     looked record;
 begin
+    insert into event_source.keyed
+    select c.id
+    from event_source.capture c
+    where not exists (select from event_source.keyed s where s.capture = c.id)
+        and exists (
+            select from pg_index i
+            where i.indrelid = c.relation and i.indisprimary and i.indisvalid);
+
     for looked in
         select c.id, k.numbers, k.names,
             k.numbers is distinct from c.key_numbers and k.names is distinct from c.key_names as is_other
@@ -119,6 +127,9 @@ begin
             and exists (
                 select from event_source.triggers(c.relation) t
                 where t.relid = c.relation and t.kind = 'row' and t.capture = c.id::text)
+            and (
+                k.names is not null
+                or exists (select from event_source.keyed s where s.capture = c.id))
     loop
         update event_source.capture c set key_numbers = looked.numbers, key_names = looked.names where c.id = looked.id;
         if looked.is_other then

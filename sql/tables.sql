@@ -39,6 +39,14 @@ create table event_source.capture (
 );
 select pg_catalog.pg_extension_config_dump('event_source.capture', '');
 
+-- API: private. The captures whose primary key was seen in this database. Not dumped: what a restore makes
+-- comes in any order when it runs in parallel, and a key that is yet to come is not one that was dropped.
+create table event_source.keyed (
+    -- the capture
+    capture     bigint primary key references event_source.capture on delete cascade
+);
+revoke all on event_source.keyed from public;
+
 -- API: private. The keys that sign tokens; the newest signs, all of them verify.
 create table event_source.signing_key (
     -- named in every token that it signed; random, so that the key of a new database and one restored

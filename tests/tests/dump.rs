@@ -255,6 +255,30 @@ fn a_primary_key_that_is_complete_only_after_the_triggers_are_there_is_no_schema
 }
 
 #[test]
+fn a_primary_key_that_comes_after_the_triggers_is_no_schema_break_and_one_that_goes_later_is() {
+    let (cluster, mut client, before) = shop();
+    let dump = cluster.dump("app.dump", &["--format=custom"]);
+    // As parallel workers may do it.
+    let (late, mut list): (Vec<String>, Vec<String>) = cluster
+        .contents(&dump)
+        .into_iter()
+        .partition(|entry| entry.contains(" CONSTRAINT ") || entry.contains(" INDEX ATTACH "));
+    assert_eq!(late.len(), 7, "t, p, its two partitions and how they belong to it, a.first: {late:?}");
+    list.extend(late);
+    let file = dump.with_extension("list");
+    std::fs::write(&file, list.join("\n")).unwrap();
+    cluster.create_database("other");
+    let use_list = format!("--use-list={}", file.display());
+    let mut there = restored(&cluster, "other", &dump, &[&use_list]);
+    is_captured_as(&mut there, &mut client, "other");
+    goes_on(&mut there, &before, 0);
+    let token = mint(&mut there, "event_source('p')");
+    there.batch_execute("ALTER TABLE p DROP CONSTRAINT p_pkey").unwrap();
+    let page = sql::event_page(&mut there, &token, None, 10, &[]).unwrap();
+    assert_eq!(page.events.last().unwrap().error.as_ref().unwrap().code, "schema_changed");
+}
+
+#[test]
 fn a_schema_and_its_data_restored_one_after_the_other_are_the_whole_with_triggers_disabled_or_not()
 {
     let (cluster, mut client, before) = shop();
