@@ -111,7 +111,8 @@ fn what_an_apply_worker_prepares_and_commits_is_told_behind_and_before_its_neigh
     commit(&mut source, "cut");
     wait_until("the apply worker to wait", LIMIT, || {
         let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                   WHERE backend_type = 'logical replication worker' AND wait_event_type = 'Lock'";
+                   -- with 'apply' in it since 16
+                   WHERE backend_type LIKE 'logical replication %worker' AND wait_event_type = 'Lock'";
         !client.query(sql, &[]).unwrap().is_empty()
     });
     no_stamps.release();
