@@ -113,7 +113,9 @@ begin
     where not exists (select from event_source.keyed s where s.capture = c.id)
         and exists (
             select from pg_index i
-            where i.indrelid = c.relation and i.indisprimary and i.indisvalid);
+            where i.indrelid = c.relation and i.indisprimary and i.indisvalid)
+    -- another session may see it at the same time
+    on conflict do nothing;
 
     for looked in
         select c.id, k.numbers, k.names,
