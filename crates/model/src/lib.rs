@@ -16,6 +16,7 @@
 //! - [`source`]: what a token defines
 //! - [`redaction`]: what is to be erased from the log
 //! - [`ring`]: where the log is written next, and which part of it is let go
+//! - [`query`]: what a query asks for
 //! - [`token`]: the signed text form of a source
 //! - [`event`]: a net change seen through a source, and why a reader was refused
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ pub mod fingerprint;
 pub mod image;
 pub mod net;
 pub mod position;
+pub mod query;
 pub mod redaction;
 pub mod ring;
 pub mod source;

@@ -1,0 +1,312 @@
+//! The grammar.
+//!
+//! That of FQL v10, without what no event source is made of: conditionals, `match`, `at`, types,
+//! interpolated strings, bit operators. Guarantees to end: each level of nesting is counted, and
+//! what is nested deeper than a tree may be is refused before it is read.
+
+use chumsky::extra::Full;
+use chumsky::inspector::RollbackState;
+use chumsky::prelude::*;
+use event_source_model::query::{Binary, Name, Span};
+
+use crate::ast::{Block, DEEPEST, Expr, Kind, Unary, symbol};
+use crate::diagnostic::Diagnostic;
+use crate::template::PLACE;
+use crate::token::{WHITE, blank, field_name, keyword, name, number, separator, space, string};
+
+/// The levels that are being read.
+pub(crate) type Extra<'s> = Full<Rich<'s, char>, RollbackState<u8>, ()>;
+
+/// Operators from the loosest to the tightest; all are taken from left to right.
+const LEVELS: [&[Binary]; 7] = [
+    &[Binary::Otherwise],
+    &[Binary::Or],
+    &[Binary::And],
+    &[Binary::Equal, Binary::Unequal],
+    // The longer ones first: "<" is how "<=" begins.
+    &[Binary::GreaterOrEqual, Binary::LessOrEqual, Binary::Greater, Binary::Less],
+    &[Binary::Add, Binary::Subtract],
+    &[Binary::Multiply, Binary::Divide, Binary::Modulo],
+];
+
+/// Stack for all levels, also without optimization: a thread of the server has less.
+const STACK: usize = DEEPEST as usize * 128 * 1024;
+
+/// What follows an operand.
+#[derive(Clone)]
+enum Suffix {
+    Field { name: Name, optional: bool },
+    Call(Vec<Expr>),
+    Access(Vec<Expr>),
+    Assert,
+}
+
+/// Reads a query.
+///
+/// # Errors
+/// The first place that is not FQL, or not of the part that is supported.
+pub fn parse(text: &str) -> Result<Block, Diagnostic> {
+    let parsed = stacker::maybe_grow(STACK, STACK, || {
+        query().parse_with_state(text, &mut RollbackState(0)).into_result()
+    });
+    let block = parsed.map_err(|errors| {
+        let first = errors.into_iter().next().expect("a parser that fails says why");
+        Diagnostic::syntax(message(&first), span(*first.span()))
+    })?;
+    Ok(block)
+}
+
+pub(crate) fn span(span: SimpleSpan) -> Span {
+    // A request's body is much smaller than 4 GB.
+    Span { start: span.start as u32, end: span.end as u32 }
+}
+
+fn message(error: &Rich<'_, char>) -> String {
+    use chumsky::error::{RichPattern, RichReason};
+    let (expected, found) = match error.reason() {
+        RichReason::Custom(message) => return message.clone(),
+        RichReason::ExpectedFound { expected, found } => (expected, found),
+    };
+    let found = match found.as_deref() {
+        Some('\0') => "a value".to_owned(),
+        Some(c) => format!("`{c}`"),
+        None => "end of query".to_owned(),
+    };
+    let mut wanted: Vec<String> = expected
+        .iter()
+        .filter_map(|pattern| match pattern {
+            RichPattern::Label(label) if label == WHITE => None,
+            RichPattern::Label(label) => Some(label.to_string()),
+            RichPattern::Token(c) if !c.is_whitespace() => Some(format!("`{}`", **c)),
+            RichPattern::EndOfInput => Some("end of query".to_owned()),
+            _ => None,
+        })
+        .collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    match wanted.as_slice() {
+        [] => format!("Unexpected {found}"),
+        [one] => format!("Unexpected {found}. Expected {one}"),
+        [most @ .., last] => {
+            format!("Unexpected {found}. Expected {} or {last}", most.join(", "))
+        }
+    }
+}
+
+fn query<'s>() -> impl Parser<'s, &'s str, Block, Extra<'s>> {
+    space().ignore_then(block(expression())).then_ignore(space()).then_ignore(end())
+}
+
+/// Statements, of which the last is an expression.
+fn block<'s>(
+    expression: impl Parser<'s, &'s str, Expr, Extra<'s>> + Clone,
+) -> impl Parser<'s, &'s str, Block, Extra<'s>> + Clone {
+    let definition = keyword("let")
+        .ignore_then(space())
+        .ignore_then(name())
+        .then_ignore(space().then(just('=')).then(space()))
+        .then(expression.clone())
+        .then_ignore(separator());
+    definition
+        .repeated()
+        .collect()
+        .then(expression)
+        .then_ignore(separator().or_not())
+        .map(|(lets, result)| Block { lets, result: Box::new(result) })
+}
+
+fn expression<'s>() -> impl Parser<'s, &'s str, Expr, Extra<'s>> + Clone {
+    recursive(|inner| {
+        let operators = LEVELS.iter().rev().fold(operand(inner.clone()).boxed(), binary);
+        let projected = operators.foldl_with(
+            projection(inner.clone()).then_ignore(blank()).or_not(),
+            |of, fields, e| Expr::new(Kind::Project { of: Box::new(of), fields }, span(e.span())),
+        );
+        let expression = lambda(inner).or(projected).boxed();
+        let enter = empty().try_map_with(|(), e| {
+            let level: &mut RollbackState<u8> = e.state();
+            if level.0 == DEEPEST {
+                return Err(Rich::custom(e.span(), "The query is nested too deeply"));
+            }
+            level.0 += 1;
+            Ok(())
+        });
+        let leave = empty().map_with(|(), e| {
+            let level: &mut RollbackState<u8> = e.state();
+            level.0 -= 1;
+        });
+        enter.ignore_then(expression).then_ignore(leave)
+    })
+}
+
+/// `x => ...`, `(x, y) => ...`
+fn lambda<'s>(
+    inner: impl Parser<'s, &'s str, Expr, Extra<'s>> + Clone + 's,
+) -> impl Parser<'s, &'s str, Expr, Extra<'s>> + Clone {
+    let several = name()
+        .padded_by(space())
+        .separated_by(just(','))
+        .collect()
+        .delimited_by(just('('), just(')'));
+    let parameters = name().map(|one| vec![one]).or(several);
+    let arrow = blank().then(just("=>")).then(space());
+    parameters.then_ignore(arrow).then(inner).map_with(|(parameters, body), e| {
+        Expr::new(Kind::Lambda { parameters, body: Box::new(body) }, span(e.span()))
+    })
+}
+
+/// An operand with its signs and all that follows it.
+fn operand<'s>(
+    inner: impl Parser<'s, &'s str, Expr, Extra<'s>> + Clone + 's,
+) -> impl Parser<'s, &'s str, Expr, Extra<'s>> + Clone {
+    let signs = just('!')
+        .to(Unary::Not)
+        .or(just('-').to(Unary::Minus))
+        .map_with(|sign, e| (sign, span(e.span())))
+        .then_ignore(blank());
+    let operand = atom(inner.clone()).then_ignore(blank()).foldl_with(
+        suffix(inner).then_ignore(blank()).repeated(),
+        |of, suffix, e| {
+            let of = Box::new(of);
+            let kind = match suffix {
+                Suffix::Field { name, optional } => Kind::Field { of, name, optional },
+                Suffix::Call(arguments) => Kind::Call { function: of, arguments },
+                Suffix::Access(arguments) => Kind::Access { of, arguments },
+                Suffix::Assert => Kind::Assert(of),
+            };
+            Expr::new(kind, trimmed(e.slice(), e.span()))
+        },
+    );
+    signs.repeated().foldr(operand, |(sign, at): (Unary, Span), of| {
+        let span = Span { start: at.start, end: of.span.end };
+        Expr::new(Kind::Unary(sign, Box::new(of)), span)
+    })
+}
+
+/// Without the blanks at its end.
+fn trimmed(text: &str, at: SimpleSpan) -> Span {
+    let end = at.start + text.trim_end_matches([' ', '\t']).len();
+    Span { start: at.start as u32, end: end as u32 }
+}
+
+fn atom<'s>(
+    inner: impl Parser<'s, &'s str, Expr, Extra<'s>> + Clone + 's,
+) -> impl Parser<'s, &'s str, Expr, Extra<'s>> + Clone {
+    let list = |open, close| list(inner.clone(), open, close);
+    let this = just('.').ignore_then(
+        field_name()
+            .map(|name| Suffix::Field { name, optional: false })
+            .or(list('[', ']').map(Suffix::Access)),
+    );
+    let this = this.map_with(|suffix, e| {
+        let at = span(e.span());
+        let of = Box::new(Expr::new(Kind::This, Span { start: at.start, end: at.start }));
+        match suffix {
+            Suffix::Access(arguments) => Kind::Access { of, arguments },
+            Suffix::Field { name, optional } => Kind::Field { of, name, optional },
+            Suffix::Call(_) | Suffix::Assert => Kind::This,
+        }
+    });
+    let word = name().map(|name| Kind::Name(name.text));
+    let tuple = list('(', ')').map(|mut items| match items.len() {
+        // Parentheses around one expression are only there to read.
+        1 => items.remove(0).kind,
+        _ => Kind::Tuple(items),
+    });
+    let kind = choice((
+        just(PLACE).to(Kind::Value),
+        keyword("null").to(Kind::Null),
+        keyword("true").to(Kind::Bool(true)),
+        keyword("false").to(Kind::Bool(false)),
+        number().map(Kind::Number),
+        string().map(Kind::Text),
+        list('[', ']').map(Kind::Array),
+        braces(inner.clone()),
+        tuple,
+        this,
+        word,
+    ));
+    kind.map_with(|kind, e| Expr::new(kind, span(e.span()))).labelled("an expression")
+}
+
+/// Expressions between commas.
+fn list<'s>(
+    inner: impl Parser<'s, &'s str, Expr, Extra<'s>> + Clone + 's,
+    open: char,
+    close: char,
+) -> impl Parser<'s, &'s str, Vec<Expr>, Extra<'s>> + Clone {
+    let items = inner.padded_by(space()).separated_by(just(',')).allow_trailing().collect();
+    items.then_ignore(space()).delimited_by(just(open), just(close))
+}
+
+/// An object or, when it is none, a block.
+fn braces<'s>(
+    inner: impl Parser<'s, &'s str, Expr, Extra<'s>> + Clone + 's,
+) -> impl Parser<'s, &'s str, Kind, Extra<'s>> + Clone {
+    let key = field_name()
+        .or(string().map_with(|text, e| Name { text, span: span(e.span()) }))
+        .padded_by(space());
+    let field = key.then_ignore(just(':')).then(inner.clone().padded_by(space()));
+    let object = field.separated_by(just(',')).allow_trailing().collect().map(Kind::Object);
+    let block = space().ignore_then(block(inner)).map(Kind::Block);
+    let inside = object.then_ignore(space()).then_ignore(just('}'));
+    just('{').ignore_then(inside.or(block.then_ignore(space()).then_ignore(just('}'))))
+}
+
+fn suffix<'s>(
+    inner: impl Parser<'s, &'s str, Expr, Extra<'s>> + Clone + 's,
+) -> impl Parser<'s, &'s str, Suffix, Extra<'s>> + Clone {
+    let list = |open, close| list(inner.clone(), open, close);
+    let dot = just("?.").to(true).or(just('.').to(false)).then_ignore(space());
+    let field = space()
+        .ignore_then(dot)
+        .then(field_name())
+        .map(|(optional, name)| Suffix::Field { name, optional });
+    let assert = just('!').then_ignore(one_of("=~").not()).to(Suffix::Assert);
+    choice((field, list('(', ')').map(Suffix::Call), list('[', ']').map(Suffix::Access), assert))
+}
+
+/// `{ name, other: .name, deep { field } }` behind an expression, on its line.
+fn projection<'s>(
+    inner: impl Parser<'s, &'s str, Expr, Extra<'s>> + Clone + 's,
+) -> impl Parser<'s, &'s str, Vec<(Name, Expr)>, Extra<'s>> + Clone {
+    let value = just(':').ignore_then(inner.padded_by(space()));
+    let field = name().padded_by(space()).then(value.or_not());
+    let field = field.map(|(name, value)| {
+        let value = value.unwrap_or_else(|| {
+            let at = name.span;
+            let this = Expr::new(Kind::This, Span { start: at.start, end: at.start });
+            let (of, name) = (Box::new(this), name.clone());
+            Expr::new(Kind::Field { of, name, optional: false }, at)
+        });
+        (name, value)
+    });
+    field
+        .separated_by(just(','))
+        .at_least(1)
+        .allow_trailing()
+        .collect()
+        .then_ignore(space())
+        .delimited_by(just('{'), just('}'))
+}
+
+/// One level of operators above the tighter ones.
+fn binary<'s>(
+    tighter: Boxed<'s, 's, &'s str, Expr, Extra<'s>>,
+    operators: &&'static [Binary],
+) -> Boxed<'s, 's, &'s str, Expr, Extra<'s>> {
+    let operator = choice(
+        operators.iter().map(|operator| just(symbol(*operator)).to(*operator)).collect::<Vec<_>>(),
+    );
+    // Those that cannot begin an expression may begin a line.
+    let may_begin = matches!(operators[0], Binary::Otherwise | Binary::Or | Binary::And);
+    let before = if may_begin { space().boxed() } else { blank().boxed() };
+    let operator = before.ignore_then(operator).then_ignore(space());
+    tighter
+        .clone()
+        .foldl_with(operator.then(tighter).repeated(), |left, (operator, right), e| {
+            let at = trimmed(e.slice(), e.span());
+            Expr::new(Kind::Binary(operator, Box::new(left), Box::new(right)), at)
+        })
+        .boxed()
+}
