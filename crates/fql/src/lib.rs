@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ast;
+pub mod check;
 pub mod diagnostic;
 pub mod parse;
 pub mod tagged;

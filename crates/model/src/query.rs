@@ -26,7 +26,9 @@ pub enum Ask {
     Array(Vec<Ask>),
     Object(Vec<(String, Ask)>),
     /// The rows of a set, a page at a time.
-    Page(Page),
+    Page { rows: Rows, size: u32 },
+    /// The page behind one that came before.
+    Next { cursor: String, size: Option<u32>, span: Span },
     /// A row, or null.
     Row(Rows),
     /// A token.
@@ -73,8 +75,8 @@ pub enum Of {
     Index { index: Name, terms: Vec<Constant> },
     /// The row with this key.
     Key { key: Constant, span: Span },
-    /// The first row of the set.
-    First { of: Box<Of>, filter: Option<Test> },
+    /// The first of these rows.
+    First { of: Box<Of>, filter: Option<Test>, span: Span },
 }
 
 /// What is shown of a row.
@@ -88,21 +90,12 @@ pub enum Shown {
     Value(Name),
 }
 
-/// A page of rows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Page {
-    pub rows: Rows,
-    pub size: u32,
-    /// The key behind which it begins.
-    pub after: Option<Vec<String>>,
-}
-
 /// An event source to be minted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventSource {
     pub rows: Rows,
-    /// Updates count only when one of these changed; empty for all.
-    pub watch: Vec<Name>,
+    /// Updates count only when one of these changed; `None` for any.
+    pub watch: Option<Vec<Name>>,
     /// Of the call that makes it.
     pub span: Span,
 }
@@ -114,7 +107,6 @@ pub enum Test {
     Constant(Constant, Span),
     Not(Box<Test>),
     Minus(Box<Test>),
-    /// Two operands, or more where that means the same in any grouping.
     Binary(Binary, Box<Test>, Box<Test>),
     /// One of these; null is equal to null.
     In(Box<Test>, Vec<Constant>, Span),
@@ -153,8 +145,5 @@ pub enum Function {
     ToUpperCase,
     Length,
     Concat,
-    Replace,
     ReplaceAll,
-    IndexOf,
-    Slice,
 }

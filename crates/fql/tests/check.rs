@@ -1,0 +1,221 @@
+//! What queries mean, and what is refused.
+
+use event_source_fql::check::{Arguments, check};
+use event_source_fql::parse::parse;
+use event_source_fql::template::Template;
+use event_source_model::query::{
+    Ask, Binary, Constant, EventSource, Function, Of, Rows, Shown, Test,
+};
+use serde_json::{Value, json};
+
+fn asked(query: Value) -> Result<Ask, String> {
+    let template = Template::from_json(query)?;
+    let block = parse(&template.text).map_err(|error| error.summary(&template.text))?;
+    let arguments = Arguments::from([("wanted".to_owned(), Constant::Text("x".to_owned()))]);
+    check(&block, &template, &arguments)
+        .map_err(|error| format!("{}: {}", error.code, error.summary(&template.text)))
+}
+
+fn ask(query: &str) -> Ask {
+    match asked(json!(query)) {
+        Ok(ask) => ask,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn refusal(query: &str) -> String {
+    match asked(json!(query)) {
+        Ok(ask) => panic!("{query} means {ask:?}"),
+        Err(error) => error,
+    }
+}
+
+fn source(query: &str) -> EventSource {
+    match ask(query) {
+        Ask::EventSource(source) => source,
+        other => panic!("{query} means {other:?}"),
+    }
+}
+
+fn rows(query: &str) -> Rows {
+    match ask(query) {
+        Ask::Page { rows, .. } | Ask::Row(rows) => rows,
+        other => panic!("{query} means {other:?}"),
+    }
+}
+
+fn number(digits: &str) -> Constant {
+    Constant::Number(digits.to_owned())
+}
+
+fn text(text: &str) -> Constant {
+    Constant::Text(text.to_owned())
+}
+
+/// A test as one would write it, without its places.
+fn written(test: &Test) -> String {
+    match test {
+        Test::Column(name) => name.text.clone(),
+        Test::Constant(constant, _) => format!("{constant:?}"),
+        Test::Not(of) => format!("Not({})", written(of)),
+        Test::Minus(of) => format!("Minus({})", written(of)),
+        Test::Binary(operator, left, right) => {
+            format!("{operator:?}({}, {})", written(left), written(right))
+        }
+        Test::In(of, list, _) => format!("{} In {list:?}", written(of)),
+        Test::Call(function, operands, _) => {
+            let operands: Vec<String> = operands.iter().map(written).collect();
+            format!("{function:?}({})", operands.join(", "))
+        }
+    }
+}
+
+fn predicate(query: &str) -> String {
+    written(&rows(query).filter.expect("there is a filter"))
+}
+
+#[test]
+fn the_examples_of_the_documentation_make_sources() {
+    let all = source("Product.all().eventSource()");
+    assert_eq!((all.rows.collection.text.as_str(), all.rows.of), ("Product", Of::All));
+    let Of::Index { index, terms } = source("Product.byName(\"limes\").eventSource()").rows.of
+    else {
+        panic!("it is an index")
+    };
+    assert_eq!((index.text.as_str(), terms), ("byName", vec![text("limes")]));
+    let single =
+        source("let product = Product.byName(\"cups\").first()\nSet.single(product).eventSource()");
+    let Of::First { of, filter: None, .. } = single.rows.of else { panic!("it is one row") };
+    assert!(matches!(*of, Of::Index { .. }));
+    assert!(matches!(source("Set.single(P.byId(\"1\")).toStream()").rows.of, Of::Key { .. }));
+}
+
+#[test]
+fn where_and_map_mean_the_same_before_and_behind_event_source() {
+    for (one, other) in [
+        ("P.all().where(.a > 1).eventSource()", "P.all().eventSource().where(.a > 1)"),
+        ("P.all().map(.a).eventSource()", "P.all().eventSource().map(x => x.a)"),
+        ("P.all() { a }", "P.all().map(x => { a: x.a })"),
+        ("P.where(.a == 1)", "P.all().where(p => p.a == 1)"),
+        ("P.firstWhere(.a == 1)", "P.where(.a == 1).first()"),
+    ] {
+        let strip = |ask: Ask| {
+            let text = format!("{ask:?}");
+            let mut parts = text.split("Span { start: ");
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |all, part| all + part.split_once('}').map_or(part, |(_, rest)| rest))
+        };
+        assert_eq!(strip(ask(one)), strip(ask(other)), "{one} and {other}");
+    }
+}
+
+#[test]
+fn predicates_are_read_whole() {
+    assert_eq!(
+        predicate("P.where(.a > 1 && !(.b == null) || .c.startsWith('x'))"),
+        "Or(And(Greater(a, Number(\"1\")), Not(Equal(b, Null))), StartsWith(c, Text(\"x\")))"
+    );
+    assert_eq!(predicate("P.where(['a', 'b'].includes(.c))"), "c In [Text(\"a\"), Text(\"b\")]");
+    assert_eq!(predicate("P.where(.c.length >= -1)"), "GreaterOrEqual(Length(c), Number(\"-1\"))");
+    assert_eq!(predicate("P.where(p => p[\"a b\"] == wanted)"), "Equal(a b, Text(\"x\"))");
+    assert_eq!(
+        predicate("let least = 3; P.where(.n >= least)"),
+        "GreaterOrEqual(n, Number(\"3\"))"
+    );
+    assert_eq!(
+        predicate("P.where((.a ?? 0) + 1 < .b)"),
+        "Less(Add(Otherwise(a, Number(\"0\")), Number(\"1\")), b)"
+    );
+    assert_eq!(predicate("P.where(.a).where(.b)"), "And(a, b)");
+}
+
+#[test]
+fn a_value_of_the_driver_is_a_constant_wherever_it_stands() {
+    let injected = "') || true; DROP TABLE product; --";
+    let query = json!({"fql": ["P.byName(", {"value": injected}, ").where(.a == ", {"value": injected}, ")"]});
+    let Ok(Ask::Page { rows, .. }) = asked(query) else { panic!("it is a set") };
+    assert!(matches!(rows.of, Of::Index { terms, .. } if terms == [text(injected)]));
+    let Some(Test::Binary(Binary::Equal, _, value)) = rows.filter else {
+        panic!("it is a comparison")
+    };
+    assert!(matches!(*value, Test::Constant(Constant::Text(text), _) if text == injected));
+}
+
+#[test]
+fn rows_and_their_token_come_in_one_answer() {
+    let Ask::Object(fields) = ask(
+        "let set = Product.where(.price > 10).pageSize(5)\n{ products: set, source: set.eventSource() }",
+    ) else {
+        panic!("it is an object")
+    };
+    assert!(matches!(&fields[0], (name, Ask::Page { size: 5, .. }) if name == "products"));
+    assert!(matches!(&fields[1], (name, Ask::EventSource(_)) if name == "source"));
+}
+
+#[test]
+fn projections_name_columns() {
+    let shown = rows("P.all() { name, cost: .price }").shown;
+    let Shown::Object(fields) = shown else { panic!("it is an object") };
+    let fields: Vec<(&str, &str)> =
+        fields.iter().map(|(name, column)| (name.as_str(), column.text.as_str())).collect();
+    assert_eq!(fields, [("name", "name"), ("cost", "price")]);
+    assert!(matches!(rows("P.byId(1).name").shown, Shown::Value(name) if name.text == "name"));
+    assert!(matches!(rows("P.all().map(p => p { a })").shown, Shown::Object(_)));
+}
+
+#[test]
+fn watched_fields_are_those_of_the_source_set() {
+    let watch = source("P.all().eventsOn(.price, .stock)").watch.expect("there are some");
+    assert_eq!(watch.iter().map(|name| name.text.as_str()).collect::<Vec<_>>(), ["price", "stock"]);
+    assert_eq!(source("P.all().changesOn()").watch, None);
+    assert!(refusal("P.where(.a).eventsOn(.a)").starts_with("invalid_receiver"));
+}
+
+#[test]
+fn constants_are_answered_as_they_are() {
+    assert_eq!(ask("-5"), Ask::Constant(number("-5")));
+    assert_eq!(ask("[1, 'a']"), Ask::Constant(Constant::Array(vec![number("1"), text("a")])));
+    assert_eq!(ask("wanted"), Ask::Constant(text("x")));
+}
+
+#[test]
+fn what_is_not_supported_is_refused_where_it_stands() {
+    for (query, code, place) in [
+        ("Product.all().order(.price)", "invalid_query", "1:15"),
+        ("Product.all().map(.price * 2)", "invalid_query", "1:19"),
+        ("Product.create({ name: 'x' })", "invalid_query", "1:16"),
+        ("Product", "invalid_query", "1:1"),
+        ("1 + 2", "invalid_query", "1:1"),
+        ("x => x", "invalid_query", "1:1"),
+        (".price", "invalid_query", "1:1"),
+        ("Product.where(.a.b == 1)", "invalid_query", "1:18"),
+        ("Product.where((a, b) => true)", "invalid_query", "1:15"),
+        ("Product.byId()", "invalid_function_invocation", "1:1"),
+        ("Product.byId('1').eventSource()", "invalid_receiver", "1:1"),
+        ("Set.single(Product.all())", "invalid_argument", "1:12"),
+        ("Set.sequence(1, 2)", "invalid_query", "1:5"),
+        ("Product.all().pageSize(0)", "invalid_argument", "1:24"),
+        ("Product.all().pageSize(16001)", "invalid_argument", "1:24"),
+        ("Product.all().map(.a).where(.b)", "invalid_query", "1:1"),
+        ("Product.byPrice({ from: 1 })", "invalid_query", "1:17"),
+        ("Time.now()", "", ""),
+    ] {
+        if code.is_empty() {
+            // Who knows: it may be a table and its index.
+            assert!(asked(json!(query)).is_ok());
+            continue;
+        }
+        let refusal = refusal(query);
+        assert!(refusal.starts_with(code), "{query}: {refusal}");
+        assert!(refusal.contains(&format!("at *query*:{place}\n")), "{query}: {refusal}");
+    }
+}
+
+#[test]
+fn a_function_has_as_many_operands_as_it_takes() {
+    assert!(refusal("P.where(.a.startsWith())").contains("exactly 1 arguments, but 0"));
+    assert_eq!(
+        predicate("P.where(.a.replaceAll('x', 'y') == 'z')"),
+        format!("Equal({:?}(a, Text(\"x\"), Text(\"y\")), Text(\"z\"))", Function::ReplaceAll)
+    );
+}
