@@ -2,7 +2,7 @@
 # PG_CONFIG chooses the PostgreSQL to build for, CARGO_TARGET_DIR where to build. PG=17 (or 15, 18)
 # chooses one with assertions, built from source: make test PG=17.
 
-.PHONY: help setup demo test unit inside outside lint check-versions private install package release-sql bench nemesis crash large endurance
+.PHONY: help setup demo test unit inside outside lint check-versions private install package release-sql bench nemesis crash fuzz large endurance
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -32,6 +32,9 @@ crash: setup ## the crash matrix; CRASH_ROUNDS (200), CRASH_SEED (the date)
 nemesis: setup ## the weighted random machine; NEMESIS_SECONDS (1800), NEMESIS_SEED (the date)
 	@NEMESIS_SECONDS=$${NEMESIS_SECONDS:-1800} NEMESIS_SEED=$${NEMESIS_SEED:-$$(date +%s)} \
 		TESTS="--test nemesis -- --nocapture" tools/test.sh outside
+
+fuzz: ## any text as a query, for FUZZ_SECONDS (600)
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} cargo test --release -p event_source_filter --test fuzz -- --nocapture
 
 large: setup ## transactions of many rows; LARGE_ROWS (5,000,000)
 	@LARGE_ROWS=$${LARGE_ROWS:-5000000} TESTS="--test large -- --nocapture" tools/test.sh outside

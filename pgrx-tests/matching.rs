@@ -50,6 +50,7 @@ mod tests {
             set,
             filter: None,
             fields: None,
+            projection: None,
             watch: None,
             types: Types::ALL,
             role: role(),

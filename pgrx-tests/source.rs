@@ -160,6 +160,7 @@ mod tests {
             set,
             filter,
             fields: fields.map(<[i16]>::to_vec),
+            projection: None,
             watch: None,
             types: Types::ALL,
             role: Named { oid: role.to_u32(), name: "reader".to_owned() },

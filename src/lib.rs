@@ -23,6 +23,10 @@ mod matching;
 
 mod feed;
 
+mod rows;
+
+mod query;
+
 mod worker;
 
 ::pgrx::pg_module_magic!();

@@ -13,6 +13,7 @@
 //! - [`table`]: what a relation's rows look like, cached until it changes
 //! - [`trigger`]: the row trigger
 //! - [`scan`]: every row of a table at once
+//! - [`selected`]: rows that a query reads
 //! - [`truncate`]: the TRUNCATE triggers; [`truncated`]: what is written in the middle of one
 //! - [`tree`]: which tables can be captured
 //! - [`register`]: `event_source.capture` and `event_source.release`
@@ -31,6 +32,7 @@ mod nested;
 mod redact;
 mod register;
 mod scan;
+mod selected;
 mod table;
 mod text;
 mod tree;
@@ -38,6 +40,8 @@ mod trigger;
 mod truncate;
 mod truncated;
 mod version;
+
+pub(crate) use selected::Selected;
 
 /// Called once, when the library is loaded.
 pub fn init() {

@@ -85,7 +85,7 @@ fn row(stamp: &Stamp, ordinal: i64, change: &Change) -> Row {
         (_, None) => "delete",
         _ => "update",
     };
-    let view = View { collection: String::new(), fields: None, history: 0 };
+    let view = View { collection: String::new(), fields: None, projection: None, history: 0 };
     let json = |image: &Image| native::data_json(&view, image, Numbers::Digits);
     (
         stamp.txn_ts,

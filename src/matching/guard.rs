@@ -55,33 +55,38 @@ pub(super) fn opening<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
 ///
 /// # Errors
 /// [`Kind::EvaluationFailed`] for whatever the code raised, and when it took too long.
-pub(super) fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    bounded(|| {
+        let _pinned = PinnedSettings::enter();
+        // SAFETY: only looks at the stack of snapshots.
+        let _snapshot = (!unsafe { pg_sys::ActiveSnapshotSet() }).then(ActiveSnapshot::transaction);
+        body()
+    })
+}
+
+/// Runs code of users in a subtransaction, with a deadline.
+///
+/// # Errors
+/// As [`guarded`].
+pub(crate) fn bounded<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     // SAFETY: a subtransaction that ends by a cancel passes on without putting them back.
     let (context, owner) = unsafe { (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner) };
     let deadline = AssertUnwindSafe(std::cell::Cell::new(Some(Deadline::start())));
     let passed = || deadline.take().is_some_and(Deadline::passed);
-    let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
-        subtransaction::run(|| {
-            let _pinned = PinnedSettings::enter();
-            // SAFETY: only looks at the stack of snapshots.
-            let _snapshot =
-                (!unsafe { pg_sys::ActiveSnapshotSet() }).then(ActiveSnapshot::transaction);
-            body()
+    let outcome = PgTryBuilder::new(AssertUnwindSafe(|| subtransaction::run(body)))
+        .catch_when(PgSqlErrorCode::ERRCODE_QUERY_CANCELED, |cancel| {
+            if !passed() {
+                cancel.rethrow()
+            }
+            // SAFETY: both were current when we came and outlive the subtransaction.
+            unsafe {
+                pg_sys::MemoryContextSwitchTo(context);
+                pg_sys::CurrentResourceOwner = owner;
+            }
+            let limit = format!("{} ms", LIMIT.as_millis());
+            Err(Error::new(Kind::EvaluationFailed, format!("an expression took more than {limit}")))
         })
-    }))
-    .catch_when(PgSqlErrorCode::ERRCODE_QUERY_CANCELED, |cancel| {
-        if !passed() {
-            cancel.rethrow()
-        }
-        // SAFETY: both were current when we came and outlive the subtransaction.
-        unsafe {
-            pg_sys::MemoryContextSwitchTo(context);
-            pg_sys::CurrentResourceOwner = owner;
-        }
-        let limit = format!("{} ms", LIMIT.as_millis());
-        Err(Error::new(Kind::EvaluationFailed, format!("an expression took more than {limit}")))
-    })
-    .execute();
+        .execute();
     passed();
     outcome
 }

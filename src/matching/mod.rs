@@ -39,4 +39,5 @@ mod table;
 mod tests;
 
 pub use evaluator::Evaluator;
+pub(crate) use guard::{bounded, guarded};
 pub use matcher::Matcher;

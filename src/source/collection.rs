@@ -67,12 +67,25 @@ impl Collection {
         Ok(private::rows(c"capture", Some(lookup), as_of, Self::read)?.into_iter().next())
     }
 
+    /// The capture that the JSON protocols call so: exactly, or ignoring case where one only is so
+    /// called.
+    pub(crate) fn by_name(name: &str) -> Result<Option<Self>> {
+        let all = private::rows(c"capture", None, AsOf::Now, Self::read)?;
+        let all: Vec<Self> = all.into_iter().filter(|c| exists(c.relation)).collect();
+        if let Some(exact) = all.iter().find(|c| c.name == name) {
+            return Ok(Some(exact.clone()));
+        }
+        let name = name.to_lowercase();
+        let mut alike = all.into_iter().filter(|c| c.name.to_lowercase() == name);
+        Ok(alike.next().filter(|_| alike.next().is_none()))
+    }
+
     /// The capture of a table, for a source that starts where the statement's snapshot ends.
     ///
     /// # Errors
     /// A snapshot older than the capture is refused: what committed between the two is in nobody's
     /// log and in none of the rows that the statement sees.
-    pub(super) fn seen_by_statement(relation: pg_sys::Oid, name: &str) -> Result<Self> {
+    pub(crate) fn seen_by_statement(relation: pg_sys::Oid, name: &str) -> Result<Self> {
         let now = Self::of_relation(relation, AsOf::Now)?.ok_or_else(|| {
             Error::new(Kind::NotCaptured, format!("table {name} is not captured")).hint(format!(
                 "its owner can run SELECT event_source.capture({})",
@@ -141,6 +154,7 @@ pub(crate) fn view(definition: &Definition) -> Result<View> {
     Ok(View {
         collection: Collection::of(definition)?.name,
         fields: definition.fields.clone(),
+        projection: definition.projection.clone(),
         history: crate::order::history_id(),
     })
 }

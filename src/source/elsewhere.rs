@@ -4,7 +4,7 @@
 //! it is looked up by name; what is not found is an error, never another object. Runs in backends and
 //! in the worker; reads the catalogs' caches only.
 
-use event_source_model::source::{Set, Source};
+use event_source_model::source::{Projection, Set, Source};
 use pgrx::pg_sys;
 
 use super::collection::Collection;
@@ -25,11 +25,20 @@ pub(super) fn adopt(source: &mut Source) -> Result<()> {
     let fields = definition.fields.as_ref().map_or(0, Vec::len);
     let (names_of_fields, names_of_watch) =
         source.columns.split_at_checked(fields).unwrap_or((&source.columns, &[]));
-    if definition.fields.is_some() {
-        definition.fields = Some(numbers(table, names_of_fields)?);
+    if let Some(fields) = &mut definition.fields {
+        let here = numbers(table, names_of_fields)?;
+        for column in definition.projection.iter_mut().flat_map(Projection::columns) {
+            if let Some(at) = fields.iter().position(|field| field == column) {
+                *column = here[at];
+            }
+        }
+        *fields = here;
+        fields.sort_unstable();
     }
     if definition.watch.is_some() {
-        definition.watch = Some(numbers(table, names_of_watch)?);
+        let mut watch = numbers(table, names_of_watch)?;
+        watch.sort_unstable();
+        definition.watch = Some(watch);
     }
     if let Set::Index { index: named, shape, .. } = &mut definition.set {
         let here = index::of_source(named, table)?;
@@ -57,11 +66,9 @@ pub(super) fn forget_oids(source: &mut Source) {
     }
 }
 
-/// Ascending, as in every definition.
+/// In the order of the names.
 fn numbers(table: pg_sys::Oid, names: &[String]) -> Result<Vec<i16>> {
-    let mut numbers = names.iter().map(|name| number(table, name)).collect::<Result<Vec<_>>>()?;
-    numbers.sort_unstable();
-    Ok(numbers)
+    names.iter().map(|name| number(table, name)).collect()
 }
 
 fn number(table: pg_sys::Oid, name: &str) -> Result<i16> {

@@ -106,6 +106,13 @@ pub(crate) fn parse_stored(filter: &Filter, table: &Relation) -> Result<*mut pg_
     Ok(parse.boolean(tree).cast())
 }
 
+/// The expression of a stored filter as SQL over the present names of the columns of `table`.
+pub(crate) fn written(filter: &Filter, table: &Relation) -> Result<String> {
+    let expression = parse_stored(filter, table)?;
+    // SAFETY: it is over the columns of `table` alone.
+    Ok(unsafe { deparse(expression.cast(), table) })
+}
+
 struct StoredColumn {
     name: std::ffi::CString,
     attnum: i16,

@@ -102,8 +102,13 @@ impl Index {
 
 /// The primary key of a table, `None` when it has none.
 pub(super) fn primary_key(table: pg_sys::Oid) -> Option<Index> {
+    indexes(table).into_iter().filter_map(Index::find).find(|index| index.primary)
+}
+
+/// All indexes of a table.
+pub(crate) fn indexes(table: pg_sys::Oid) -> Vec<pg_sys::Oid> {
     // SAFETY: a scan of pg_index under the catalogs' own snapshot.
-    let indexes = unsafe {
+    unsafe {
         let mut key: pg_sys::ScanKeyData = std::mem::zeroed();
         pg_sys::ScanKeyInit(
             &mut key,
@@ -135,8 +140,7 @@ pub(super) fn primary_key(table: pg_sys::Oid) -> Option<Index> {
         }
         pg_sys::systable_endscan(scan);
         indexes
-    };
-    indexes.into_iter().filter_map(Index::find).find(|index| index.primary)
+    }
 }
 
 /// The index of a source: by OID if that is an index of its table, else by name (a REINDEX
@@ -170,8 +174,20 @@ pub(crate) fn shape_of(index: pg_sys::Oid) -> Option<u64> {
 /// `None` when there is no such index.
 pub(super) fn shape_by_names(index: pg_sys::Oid) -> Option<u64> {
     let _pinned = PinnedSettings::enter();
-    // SAFETY: the tuple is released after its predicate was copied into a text; the index exists for this
-    // session as long as its row is held.
+    Index::find(index)?;
+    // SAFETY: the index is there.
+    let keys = unsafe { names::text(pg_sys::pg_get_indexdef_columns(index, false)) };
+    let mut hash = Sha256::new();
+    hash.update(keys.unwrap_or_default().as_bytes());
+    hash.update([0]);
+    hash.update(predicate(index).unwrap_or_default().as_bytes());
+    Some(first_bytes(hash))
+}
+
+/// The predicate of an index as SQL, `None` when it has none. Under pinned settings every name in it has
+/// its schema.
+pub(super) fn predicate(index: pg_sys::Oid) -> Option<String> {
+    // SAFETY: the tuple is released after its predicate was copied into a text.
     unsafe {
         let cache = pg_sys::SysCacheIdentifier::INDEXRELID as i32;
         let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(index));
@@ -179,22 +195,15 @@ pub(super) fn shape_by_names(index: pg_sys::Oid) -> Option<u64> {
             return None;
         }
         let table = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_index>()).indrelid;
-        let keys = names::text(pg_sys::pg_get_indexdef_columns(index, false)).unwrap_or_default();
         let mut none = false;
         let column = pg_sys::Anum_pg_index_indpred as pg_sys::AttrNumber;
         let predicate = pg_sys::SysCacheGetAttr(cache, tuple, column, &mut none);
+        let arguments = [Some(predicate), table.into_datum()];
         let predicate = (!none)
-            .then(|| {
-                let arguments = [Some(predicate), table.into_datum()];
-                direct_function_call::<String>(pg_sys::pg_get_expr, &arguments)
-            })
+            .then(|| direct_function_call::<String>(pg_sys::pg_get_expr, &arguments))
             .flatten();
         pg_sys::ReleaseSysCache(tuple);
-        let mut hash = Sha256::new();
-        hash.update(keys.as_bytes());
-        hash.update([0]);
-        hash.update(predicate.unwrap_or_default().as_bytes());
-        Some(first_bytes(hash))
+        predicate
     }
 }
 

@@ -11,9 +11,11 @@ use crate::error::{Error, Kind, Result};
 
 /// Terms or a key as the caller gave them.
 #[derive(Clone, Debug)]
-pub(super) enum Argument {
+pub(crate) enum Argument {
     /// An array literal for terms; the text of a key.
     Text(String),
+    /// The terms, each of which is null or a text.
+    Texts(Vec<Option<String>>),
     /// An array for terms; a value or a row for a key.
     Typed { value: pg_sys::Datum, of: pg_sys::Oid },
     /// Null of any type, where something was asked for.
@@ -37,6 +39,9 @@ pub(super) fn terms(
             // SAFETY: the input function of text[] made it.
             unsafe { literal::elements(array, pg_sys::TEXTARRAYOID)? }
         }
+        Some(Argument::Texts(texts)) => {
+            texts.into_iter().map(|text| text.map_or(Given::Null, Given::Text)).collect()
+        }
         // SAFETY: PostgreSQL passes an array of this type.
         Some(Argument::Typed { value, of }) => unsafe { literal::elements(value, of)? },
     };
@@ -57,6 +62,9 @@ pub(super) fn key(table: pg_sys::Oid, given: Argument) -> Result<Vec<String>> {
         Argument::Null => return Err(Error::new(Kind::InvalidParameter, "key must not be null")),
         Argument::Text(text) if primary.keys == 1 => vec![Given::Text(text)],
         Argument::Text(text) => json_parts(&primary, &text)?,
+        Argument::Texts(texts) => {
+            texts.into_iter().map(|text| text.map_or(Given::Null, Given::Text)).collect()
+        }
         // A key of one composite column is given whole, every other row is the key's columns.
         Argument::Typed { value, of } if is_row(of) && primary.key_types != [of] => {
             // SAFETY: PostgreSQL passes a row of this type.
@@ -73,6 +81,12 @@ pub(super) fn key(table: pg_sys::Oid, given: Argument) -> Result<Vec<String>> {
         .detail(format!("the primary key is ({})", index::key_names(&primary))));
     }
     texts(&primary, &parts)
+}
+
+/// The name of the only column of the primary key, if there is only one.
+pub(crate) fn only_key_column(table: pg_sys::Oid) -> Option<String> {
+    let primary = index::primary_key(table).filter(|primary| primary.keys == 1)?;
+    names::column_name(table, primary.columns[0])
 }
 
 /// The texts of a key's columns, from the one text of the key.

@@ -7,6 +7,7 @@ use event_source_model::source::{Definition, Named, Set, Source, Types};
 use pgrx::datum::Interval;
 use pgrx::pg_sys;
 
+use super::collection::Collection;
 use super::key::{self, Argument};
 use super::resolve::{self, Target};
 use super::{filter, index, keys, lifetime, literal, names, privileges};
@@ -23,7 +24,7 @@ pub(super) enum Asked {
 
 /// How the set is narrowed, and for how long.
 #[derive(Default)]
-pub(super) struct Narrowing {
+pub(crate) struct Narrowing {
     pub filter: Option<String>,
     pub params: Option<Vec<Option<String>>>,
     pub fields: Option<Vec<Option<String>>>,
@@ -57,19 +58,33 @@ pub(super) fn mint(request: Request) -> Result<String> {
         Some(row) => Set::Row { key: key::key_of_row(target.table(), &row)? },
         None => set(&target, request.terms, request.key)?,
     };
+    let definition = define(target.collection(), &table, set, &request.narrowing)?;
+    token(definition, request.narrowing.expires_in)
+}
+
+/// The definition of a set of a captured table, which is open and locked, as the current user may see
+/// it.
+///
+/// # Errors
+/// What the narrowing names is not there, or the user may not see it.
+pub(crate) fn define(
+    collection: &Collection,
+    table: &Relation,
+    set: Set,
+    narrowing: &Narrowing,
+) -> Result<Definition> {
     // SAFETY: reads the session's state.
     let role = unsafe { pg_sys::GetUserId() };
-    let narrowing = request.narrowing;
     let columns = |parameter, names: &Option<Vec<_>>| -> Result<_> {
-        names.as_deref().map(|n| names::columns(target.table(), parameter, n)).transpose()
+        names.as_deref().map(|n| names::columns(table.oid(), parameter, n)).transpose()
     };
     let definition = Definition {
-        collection: target.collection().id,
-        generation: target.collection().generation(),
+        collection: collection.id,
+        generation: collection.generation(),
         set,
         filter: match (&narrowing.filter, &narrowing.params) {
             (Some(text), params) => {
-                Some(filter::parse(text, params.as_deref().unwrap_or_default(), &table)?)
+                Some(filter::parse(text, params.as_deref().unwrap_or_default(), table)?)
             }
             (None, Some(_)) => {
                 return Err(Error::new(Kind::InvalidParameter, "params needs a filter"));
@@ -77,6 +92,7 @@ pub(super) fn mint(request: Request) -> Result<String> {
             (None, None) => None,
         },
         fields: columns("fields", &narrowing.fields)?,
+        projection: None,
         watch: columns("watch", &narrowing.watch)?,
         types: narrowing.types.as_deref().map_or(Ok(Types::ALL), types)?,
         role: Named {
@@ -85,9 +101,18 @@ pub(super) fn mint(request: Request) -> Result<String> {
                 .ok_or_else(|| Error::new(Kind::UndefinedObject, "the current role is gone"))?,
         },
     };
-    privileges::require(role, &definition, target.table())?;
+    privileges::require(role, &definition, table.oid())?;
+    Ok(definition)
+}
+
+/// The token of a definition, whose table is locked: it starts where the statement's snapshot ends.
+///
+/// # Errors
+/// It would be too long, or the snapshot is too old.
+pub(crate) fn token(definition: Definition, expires_in: Option<Interval>) -> Result<String> {
+    let table = Collection::of(&definition)?.relation;
     let numbered = definition.fields.iter().chain(&definition.watch).flatten();
-    let name = |&number| names::column_name(target.table(), number);
+    let name = |&number| names::column_name(table, number);
     let columns = numbered.map(name).collect::<Option<_>>();
     let index = match &definition.set {
         Set::Index { index, .. } => index::shape_by_names(pg_sys::Oid::from(index.oid)),
@@ -100,12 +125,28 @@ pub(super) fn mint(request: Request) -> Result<String> {
         definition,
         columns: columns.expect("found by name just now, in a table that is locked"),
         index,
-        expires: match narrowing.expires_in {
+        expires: match expires_in {
             Some(lifetime) => lifetime::end(lifetime)?,
             None => crate::settings::token_lifetime_micros().map(|l| lifetime::now() + l),
         },
         start: crate::order::start_position()?,
     })
+}
+
+/// The set of one row of a captured table.
+///
+/// # Errors
+/// The table has no primary key, or the key is none.
+pub(crate) fn row(table: pg_sys::Oid, key: Argument) -> Result<Set> {
+    Ok(Set::Row { key: key::key(table, key)? })
+}
+
+/// The set of an index of a captured table with these terms.
+///
+/// # Errors
+/// The index has no equality, or the terms are not of its columns' types.
+pub(crate) fn index_set(index: pg_sys::Oid, terms: Argument) -> Result<Set> {
+    set(&resolve::target(index)?, Some(terms), None)
 }
 
 fn set(target: &Target, terms: Option<Argument>, key: Option<Argument>) -> Result<Set> {
@@ -122,9 +163,7 @@ fn set(target: &Target, terms: Option<Argument>, key: Option<Argument>) -> Resul
                 .hint("for an index write terms => ARRAY[...]"))
         }
         (Target::Table { .. }, None, None) => Ok(Set::Collection),
-        (Target::Table { table, .. }, None, Some(key)) => {
-            Ok(Set::Row { key: key::key(*table, key)? })
-        }
+        (Target::Table { table, .. }, None, Some(key)) => row(*table, key),
         (Target::Index { oid, index, .. }, terms, None) => {
             let named = names::named_relation(*oid)?;
             let terms = key::terms(index, &named.name, terms)?;

@@ -25,10 +25,16 @@ mod sql;
 #[cfg(any(test, feature = "pg_test"))]
 #[path = "../../pgrx-tests/source.rs"]
 mod tests;
+pub(crate) mod written;
 
-pub(crate) use collection::{check_generation, generation_of, relation_of, schema_break, view};
-pub(crate) use index::shape_of as index_shape;
+pub(crate) use collection::{
+    Collection, check_generation, generation_of, relation_of, schema_break, view,
+};
+pub(crate) use index::{indexes, shape_of as index_shape};
+pub(crate) use key::{Argument, only_key_column};
 pub(crate) use key::{key_columns, key_texts};
-pub(crate) use names::columns;
+pub(crate) use mint::{Narrowing, define, index_set, row, token};
+pub(crate) use names::{columns, qualified, relation_name, role};
 pub(crate) use open::{open, open_in_sql};
 pub(crate) use privileges::check;
+pub(crate) use secrets::secret_role;

@@ -27,7 +27,7 @@ pub(super) fn c_string(name: &str) -> Result<CString> {
 }
 
 /// `schema.name`, quoted where needed, whatever the session's settings are.
-pub(super) fn qualified(relation: pg_sys::Oid) -> Result<String> {
+pub(crate) fn qualified(relation: pg_sys::Oid) -> Result<String> {
     let _pinned = PinnedSettings::enter();
     // SAFETY: each answers null for what is gone.
     unsafe {
@@ -44,6 +44,12 @@ pub(super) fn qualified(relation: pg_sys::Oid) -> Result<String> {
     }
 }
 
+/// The bare name of a relation, `None` when there is none.
+pub(crate) fn relation_name(relation: pg_sys::Oid) -> Option<String> {
+    // SAFETY: answers null for what is gone.
+    unsafe { text(pg_sys::get_rel_name(relation)) }
+}
+
 /// A relation, for a token.
 pub(super) fn named_relation(relation: pg_sys::Oid) -> Result<Named> {
     Ok(Named { oid: relation.to_u32(), name: qualified(relation)? })
@@ -56,7 +62,7 @@ pub(super) fn role_name(role: pg_sys::Oid) -> Option<String> {
 }
 
 /// A role of a token: by OID, by name where the OID is not there.
-pub(super) fn role(named: &Named) -> Result<pg_sys::Oid> {
+pub(crate) fn role(named: &Named) -> Result<pg_sys::Oid> {
     let oid = pg_sys::Oid::from(named.oid);
     if role_name(oid).is_some() {
         return Ok(oid);

@@ -86,7 +86,7 @@ pub(super) fn revoke(id: i64) -> Result<()> {
 /// # Errors
 /// [`Kind::Unauthorized`] for a secret that is unknown, revoked or expired, and for one whose role
 /// is gone or has become one that must not have secrets. The text never says which.
-pub(super) fn secret_role(secret: &str) -> Result<pg_sys::Oid> {
+pub(crate) fn secret_role(secret: &str) -> Result<pg_sys::Oid> {
     let hash = hash(secret);
     let value = hash.as_slice().into_datum().expect("bytes are never null");
     let lookup = Lookup { index: c"secret_hash_key", column: 2, equal: pg_sys::F_BYTEAEQ, value };

@@ -10,6 +10,7 @@ use event_source_door::message::{
 };
 use event_source_model::event::Page;
 use event_source_model::position::Position;
+use event_source_model::query::Ask;
 use event_source_model::source::{Source, Start};
 use pgrx::prelude::*;
 
@@ -20,7 +21,7 @@ use crate::feed::{read, request};
 use crate::matching::Evaluator;
 use crate::order::reading::Reading;
 use crate::pg::transaction;
-use crate::{settings, source};
+use crate::{query, settings, source};
 
 /// Rights of open sources are looked at again at most this often.
 const RECHECK: Duration = Duration::from_secs(1);
@@ -58,6 +59,7 @@ impl Answerer {
                 let batch = self.read(source, from, limit, tailer);
                 (request, batch.map(|batch| ToServer::Batch { request, batch }))
             }
+            ToWorker::Query { request, secret, ask } => (request, query(request, &ask, &secret)),
             ToWorker::Page { request, access, start, page_size } => {
                 let page = page(&access, &start, page_size);
                 (request, page.map(|page| ToServer::Page { request, page }))
@@ -168,6 +170,17 @@ fn page(access: &Access, start: &StartAt, page_size: u32) -> Result<Page> {
             opened(access)?
         };
         request::page(&source, start, page_size)
+    })
+}
+
+/// An answer to a query, or what is wrong with it.
+fn query(request: RequestId, ask: &Ask, secret: &str) -> Result<ToServer> {
+    transaction::run(|| {
+        let role = source::secret_role(secret)?;
+        Ok(match query::answer(ask, role, secret) {
+            Ok(answered) => ToServer::Answered { request, answered },
+            Err(failure) => ToServer::Failed { request, failure },
+        })
     })
 }
 

@@ -263,7 +263,11 @@ fn a_primary_key_that_comes_after_the_triggers_is_no_schema_break_and_one_that_g
         .contents(&dump)
         .into_iter()
         .partition(|entry| entry.contains(" CONSTRAINT ") || entry.contains(" INDEX ATTACH "));
-    assert_eq!(late.len(), 7, "t, p, its two partitions and how they belong to it, a.first: {late:?}");
+    assert_eq!(
+        late.len(),
+        7,
+        "t, p, its two partitions and how they belong to it, a.first: {late:?}"
+    );
     list.extend(late);
     let file = dump.with_extension("list");
     std::fs::write(&file, list.join("\n")).unwrap();

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use event_source_model::event::{EventType, Page, Refusal, View};
 use event_source_model::image::{Image, Key};
 use event_source_model::position::Position;
+use event_source_model::query::{Answered, Ask, Failure};
 use event_source_model::source::Start;
 use serde::{Deserialize, Serialize};
 
 /// Raised with every change to a type below. The worker refuses a server of another version.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Numbers a request of the server's; the answer carries it.
 pub type RequestId = u64;
@@ -22,7 +23,7 @@ pub type RequestId = u64;
 pub type SourceId = u64;
 
 /// From the server to the worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToWorker {
     /// The first message.
     Hello { protocol: u32, version: String },
@@ -32,6 +33,8 @@ pub enum ToWorker {
     Read { request: RequestId, source: SourceId, from: Position, limit: u32 },
     /// One page of a feed. Answered by `Page` or `Refused`.
     Page { request: RequestId, access: Access, start: StartAt, page_size: u32 },
+    /// What a query asks for, by the secret's role. Answered by `Answered`, `Failed` or `Refused`.
+    Query { request: RequestId, secret: String, ask: Ask },
     /// A stream ended.
     Close { source: SourceId },
     /// What `event_source.streams` shows, whole, at most once a second.
@@ -66,7 +69,7 @@ pub enum StartAt {
 }
 
 /// From the worker to the server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToServer {
     /// The answer to `Hello`.
     Welcome {
@@ -90,6 +93,15 @@ pub enum ToServer {
     Page {
         request: RequestId,
         page: Page,
+    },
+    Answered {
+        request: RequestId,
+        answered: Answered,
+    },
+    /// The query names what is not there, or what its role may not see.
+    Failed {
+        request: RequestId,
+        failure: Failure,
     },
     /// What was committed since the last tail.
     Tail(Tail),

@@ -15,12 +15,10 @@
 //! - [`parse`]: the grammar
 //! - [`ast`]: what was parsed, and how it is written down again
 //! - [`check`]: what it means, or why that cannot be
-//! - [`diagnostic`]: errors, and how a driver's user sees them
 #![forbid(unsafe_code)]
 
 pub mod ast;
 pub mod check;
-pub mod diagnostic;
 pub mod parse;
 pub mod tagged;
 pub mod template;

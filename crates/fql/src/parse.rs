@@ -7,10 +7,9 @@
 use chumsky::extra::Full;
 use chumsky::inspector::RollbackState;
 use chumsky::prelude::*;
-use event_source_model::query::{Binary, Name, Span};
+use event_source_model::query::{Binary, Failure, Name, Span};
 
 use crate::ast::{Block, DEEPEST, Expr, Kind, Unary, symbol};
-use crate::diagnostic::Diagnostic;
 use crate::template::PLACE;
 use crate::token::{WHITE, blank, field_name, keyword, name, number, separator, space, string};
 
@@ -45,13 +44,13 @@ enum Suffix {
 ///
 /// # Errors
 /// The first place that is not FQL, or not of the part that is supported.
-pub fn parse(text: &str) -> Result<Block, Diagnostic> {
+pub fn parse(text: &str) -> Result<Block, Failure> {
     let parsed = stacker::maybe_grow(STACK, STACK, || {
         query().parse_with_state(text, &mut RollbackState(0)).into_result()
     });
     let block = parsed.map_err(|errors| {
         let first = errors.into_iter().next().expect("a parser that fails says why");
-        Diagnostic::syntax(message(&first), span(*first.span()))
+        Failure::syntax(message(&first), span(*first.span()))
     })?;
     Ok(block)
 }

@@ -120,11 +120,6 @@ impl Template {
     }
 }
 
-/// Text as a user may see it.
-pub(crate) fn shown(text: &str) -> String {
-    text.replace('\0', "<")
-}
-
 fn unexpected() -> Invalid {
     "Expected a string or an object with a single key 'fql', 'value', 'array', or 'object'"
         .to_owned()
@@ -138,6 +133,10 @@ mod tests {
 
     fn text(query: Value) -> String {
         shown(&Template::from_json(query).expect("it is a template").text)
+    }
+
+    fn shown(text: &str) -> String {
+        text.replace('\0', "<")
     }
 
     #[test]

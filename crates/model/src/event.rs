@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::{Image, Key};
 use crate::position::{Cursor, Position};
+use crate::source::Projection;
 
 /// What a change meant for the set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,6 +69,8 @@ pub struct View {
     pub collection: String,
     /// The columns shown in `data`, by number; `None` for all.
     pub fields: Option<Vec<i16>>,
+    /// How `data` is made of them.
+    pub projection: Option<Projection>,
     /// The history of every cursor given out.
     pub history: u64,
 }

@@ -1,9 +1,13 @@
-//! What a query asks for, once it is understood: read by the worker, written by the checker of FQL.
+//! What a query asks for, once it is understood, and what it is answered with. Written by the checker of
+//! FQL and read by the worker, and the other way round.
 //!
 //! Names and constants only. Whether a collection, an index or a column is there is for the worker to
 //! say, by the place where the query names it.
 
 use serde::{Deserialize, Serialize};
+
+use crate::event::View;
+use crate::image::Image;
 
 /// Bytes of the query's text, from and to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,9 +30,16 @@ pub enum Ask {
     Array(Vec<Ask>),
     Object(Vec<(String, Ask)>),
     /// The rows of a set, a page at a time.
-    Page { rows: Rows, size: u32 },
+    Page {
+        rows: Rows,
+        size: u32,
+    },
     /// The page behind one that came before.
-    Next { cursor: String, size: Option<u32>, span: Span },
+    Next {
+        cursor: String,
+        size: Option<u32>,
+        span: Span,
+    },
     /// A row, or null.
     Row(Rows),
     /// A token.
@@ -72,11 +83,21 @@ pub struct Rows {
 pub enum Of {
     All,
     /// An index, by the name that the query calls, and values of its leading columns.
-    Index { index: Name, terms: Vec<Constant> },
+    Index {
+        index: Name,
+        terms: Vec<Constant>,
+    },
     /// The row with this key.
-    Key { key: Constant, span: Span },
+    Key {
+        key: Constant,
+        span: Span,
+    },
     /// The first of these rows.
-    First { of: Box<Of>, filter: Option<Test>, span: Span },
+    First {
+        of: Box<Of>,
+        filter: Option<Test>,
+        span: Span,
+    },
 }
 
 /// What is shown of a row.
@@ -146,4 +167,96 @@ pub enum Function {
     Length,
     Concat,
     ReplaceAll,
+}
+
+impl Function {
+    /// How many operands it has, the string itself among them.
+    pub fn operands(self) -> usize {
+        match self {
+            Self::ToLowerCase | Self::ToUpperCase | Self::Length => 1,
+            Self::StartsWith
+            | Self::EndsWith
+            | Self::Includes
+            | Self::IncludesRegex
+            | Self::Concat => 2,
+            Self::ReplaceAll => 3,
+        }
+    }
+}
+
+/// What was asked for. All of it is as one snapshot saw it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Answer {
+    Constant(Constant),
+    Array(Vec<Answer>),
+    Object(Vec<(String, Answer)>),
+    Page {
+        view: View,
+        rows: Vec<Image>,
+        /// It is one behind the first.
+        is_next: bool,
+        /// What the next page is asked for by, when there may be one.
+        after: Option<String>,
+    },
+    Row {
+        view: View,
+        row: Option<Image>,
+        /// The key by which it was asked for.
+        key: Option<String>,
+    },
+    EventSource(String),
+}
+
+/// An answer, when it was true and what it cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    pub answer: Answer,
+    /// Everything up to it is in the answer; microseconds since 1970.
+    pub txn_ts: i64,
+    /// Rows that were read.
+    pub reads: u64,
+    /// Bytes of their images.
+    pub bytes: u64,
+}
+
+/// What is wrong with a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fault {
+    /// It cannot be read, or asks for what there is not.
+    InvalidQuery,
+    UnboundVariable,
+    /// A method is called on what it is not for.
+    InvalidReceiver,
+    InvalidArgument,
+    /// As many arguments as the function does not take.
+    InvalidFunctionInvocation,
+    PermissionDenied,
+    /// It would take too long.
+    TimeOut,
+}
+
+/// Why a query is refused, and where in its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub fault: Fault,
+    pub message: String,
+    pub hint: Option<String>,
+    pub span: Span,
+}
+
+impl Failure {
+    pub fn new(fault: Fault, message: impl Into<String>, span: Span) -> Self {
+        Self { fault, message: message.into(), hint: None, span }
+    }
+
+    /// What the query's text alone shows to be wrong.
+    pub fn syntax(message: impl Into<String>, span: Span) -> Self {
+        Self::new(Fault::InvalidQuery, message, span)
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
 }

@@ -51,6 +51,25 @@ impl Types {
     pub const ALL: Self = Self { add: true, update: true, remove: true };
 }
 
+/// How `data` is made of the columns shown, where it is not simply the row.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Projection {
+    /// An object of these columns, under these names, in this order.
+    Object(Vec<(String, i16)>),
+    /// One column's value alone.
+    Value(i16),
+}
+
+impl Projection {
+    /// The columns that it shows.
+    pub fn columns(&mut self) -> Vec<&mut i16> {
+        match self {
+            Self::Object(fields) => fields.iter_mut().map(|(_, column)| column).collect(),
+            Self::Value(column) => vec![column],
+        }
+    }
+}
+
 /// Everything about a source except who asked, when and from where: equal definitions are
 /// evaluated and rendered once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,6 +83,8 @@ pub struct Definition {
     pub filter: Option<Filter>,
     /// The columns shown in `data`; `None` for all.
     pub fields: Option<Vec<i16>>,
+    /// Of columns that are in `fields`.
+    pub projection: Option<Projection>,
     /// An update counts only when one of these changed; `None` for any.
     pub watch: Option<Vec<i16>>,
     pub types: Types,

@@ -34,7 +34,17 @@ fn source() -> impl Strategy<Value = Source> {
     let definition =
         (collection, set(), proptest::option::of(filter), numbers(), numbers(), flags, named())
             .prop_map(|((collection, generation), set, filter, fields, watch, types, role)| {
-                Definition { collection, generation, set, filter, fields, watch, types, role }
+                Definition {
+                    collection,
+                    generation,
+                    set,
+                    filter,
+                    fields,
+                    projection: None,
+                    watch,
+                    types,
+                    role,
+                }
             });
     let start = (any::<i64>(), proptest::collection::vec(any::<i64>(), 0..20))
         .prop_map(|(closed, seen)| Start { closed, seen });
@@ -113,6 +123,7 @@ fn a_source_that_makes_too_long_a_token_is_refused() {
         set: Set::Collection,
         filter: None,
         fields: None,
+        projection: None,
         watch: None,
         types: Types::ALL,
         role,

@@ -55,9 +55,13 @@ pub(crate) fn http_error(status: StatusCode, code: &str, message: &str) -> Respo
     json(status, body)
 }
 
-fn refused(status: u16, body: String, reason: Reason) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json(status, body);
+pub(crate) fn status(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// A body that is an error, and when to come again.
+pub(crate) fn refused(code: u16, body: String, reason: Reason) -> Response {
+    let mut response = json(status(code), body);
     if matches!(reason, Reason::LimitExceeded | Reason::Unavailable) {
         response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
     }

@@ -34,5 +34,6 @@ pub mod serve;
 pub mod shutdown;
 mod start;
 mod v10;
+mod v10_query;
 
 pub use start::start;

@@ -14,13 +14,13 @@ use event_source_model::event::{Reason, Refusal};
 use crate::accept::OverLimit;
 use crate::answer::{NO_STORE, http_error, native_refusal};
 use crate::hub::Hub;
-use crate::{cors, health, native, v10};
+use crate::{cors, health, native, v10, v10_query};
 
 pub(crate) fn router(hub: Arc<Hub>) -> Router {
     Router::new()
         .route("/stream/1", post(v10::stream))
         .route("/feed/1", post(v10::feed))
-        .route("/query/1", post(v10::query))
+        .route("/query/1", post(v10_query::query))
         .route("/v1/stream", get(native::stream).post(native::stream))
         .route("/v1/feed", get(native::feed).post(native::feed))
         .route("/health", get(health::health))

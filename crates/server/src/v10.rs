@@ -1,4 +1,4 @@
-//! Fauna v10's routes: `/stream/1`, `/feed/1`, `/query/1`.
+//! Fauna v10's routes for tokens: `/stream/1` and `/feed/1`.
 //!
 //! Official drivers must work unmodified, so the checks come in the order of Fauna's server and
 //! with its messages; fields that Fauna did not know are ignored, as it did.
@@ -72,12 +72,6 @@ pub(crate) async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Respo
         }
         Err(refusal) => v10_refusal(&refusal, Endpoint::Feed),
     }
-}
-
-pub(crate) async fn query() -> Response {
-    let message = "queries are not supported yet; mint an event source in SQL with \
-                   event_source() and give its token to the driver";
-    json(StatusCode::BAD_REQUEST, v10::query_error("invalid_query", message))
 }
 
 fn asked(hub: &Hub, parts: &Parts, body: &[u8]) -> Result<(Access, StartAt, u32), Refusal> {
@@ -154,7 +148,7 @@ fn refused_stream(refusal: &Refusal, start: &StartAt) -> String {
     };
     let mut body = String::new();
     if let Some(Cursor { history, position }) = cursor {
-        let view = View { collection: String::new(), fields: None, history };
+        let view = View { collection: String::new(), fields: None, projection: None, history };
         v10::status(&mut body, &view, &position);
         body.push_str("\r\n");
     }

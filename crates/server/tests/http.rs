@@ -211,9 +211,6 @@ async fn what_is_no_route_is_said_in_json() {
         (405, &"POST".parse().expect("a header"))
     );
     assert_eq!(json(response).await["error"]["code"], "method_not_allowed");
-    let response = client.post("/query/1", r#"{"query":"1"}"#).await;
-    assert_eq!(response.status(), 400);
-    assert_eq!(json(response).await["error"]["code"], "invalid_query");
     let response = client.get("/v1/feed?token=est_t&tokn=x").await;
     assert_eq!(response.status(), 400);
     assert_eq!(json(response).await["error"]["message"], "unknown parameter \"tokn\"");

@@ -71,6 +71,15 @@ fn escape(out: &mut String, c: char) {
     plain(out, format_args!("\\u{:04x}", u32::from(c)));
 }
 
+/// Appends the object of an error of Fauna's.
+pub(crate) fn error(out: &mut String, code: &str, text: &str) {
+    out.push_str("{\"code\":");
+    string(out, code);
+    out.push_str(",\"message\":");
+    string(out, text);
+    out.push('}');
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

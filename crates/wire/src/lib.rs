@@ -13,6 +13,7 @@
 //! - [`shown`]: an event as a renderer sees it
 //! - [`native`], [`native_value`]: the project's own JSON
 //! - [`v10`], [`v10_value`], [`v10_error`]: Fauna's v10 wire with its tagged values
+//! - [`v10_query`], [`v10_summary`]: answers to queries, and what is wrong with a query
 #![forbid(unsafe_code)]
 
 pub mod json;
@@ -24,6 +25,8 @@ pub mod shown;
 pub mod v10;
 pub mod v10_error;
 mod v10_json;
+pub mod v10_query;
+pub mod v10_summary;
 pub mod v10_value;
 
 pub use native_error::{code as native_code, status as native_status};

@@ -5,7 +5,7 @@ use event_source_model::image::{Image, Key};
 use event_source_model::time;
 use event_source_model::value::{Value, uuid_text};
 
-use crate::shown::columns;
+use crate::shown::{Field, fields, only_value};
 use crate::{json, number};
 
 /// How `bigint` and `numeric` are written.
@@ -21,16 +21,23 @@ pub enum Numbers {
 /// Appends a row as an object; `null` when there is no row.
 pub fn data(out: &mut String, view: &View, image: Option<&Image>, numbers: Numbers) {
     let Some(image) = image else { return out.push_str("null") };
-    object(out, columns(view, image).map(|(c, v)| (c.name.as_str(), v)), numbers);
+    match only_value(view, image) {
+        Some(only) => value(out, only, numbers),
+        None => object(out, fields(view, image).into_iter().map(named), numbers),
+    }
 }
 
 /// Appends the new values of the shown columns that differ.
 pub fn diff(out: &mut String, view: &View, before: &Image, after: &Image, numbers: Numbers) {
-    let changed = columns(view, after).filter(|(column, value)| {
+    let changed = fields(view, after).into_iter().filter(|field| {
         // A column added in between was null before.
-        before.by_attnum(column.attnum).unwrap_or(&Value::Null) != *value
+        before.by_attnum(field.attnum).unwrap_or(&Value::Null) != field.value
     });
-    object(out, changed.map(|(c, v)| (c.name.as_str(), v)), numbers);
+    object(out, changed.map(named), numbers);
+}
+
+fn named(field: Field<'_>) -> (&str, &Value) {
+    (field.name, field.value)
 }
 
 /// Appends a key: a single column's value, or an array of several; `null` without one.

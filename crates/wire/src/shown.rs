@@ -3,6 +3,7 @@
 use event_source_model::event::{Event, EventType, View};
 use event_source_model::image::{Column, Image, Key};
 use event_source_model::position::Position;
+use event_source_model::source::Projection;
 use event_source_model::value::Value;
 
 /// A net change seen through a source.
@@ -47,14 +48,37 @@ impl<'a> From<&'a Event> for Shown<'a> {
     }
 }
 
-/// The columns of an image that a view shows, in table order.
-pub(crate) fn columns<'a>(
-    view: &'a View,
-    image: &'a Image,
-) -> impl Iterator<Item = (&'a Column, &'a Value)> + Clone {
-    let shown = |column: &Column| match &view.fields {
-        Some(fields) => fields.contains(&column.attnum),
-        None => true,
+/// A column's value under the name that it is shown by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Field<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) attnum: i16,
+    pub(crate) value: &'a Value,
+}
+
+/// What a view shows of an image: in table order, or as its projection says. A column that the image
+/// does not have is null in a projection.
+pub(crate) fn fields<'a>(view: &'a View, image: &'a Image) -> Vec<Field<'a>> {
+    if let Some(Projection::Object(shown)) = &view.projection {
+        let field = |(name, attnum): &'a (String, i16)| Field {
+            name,
+            attnum: *attnum,
+            value: image.by_attnum(*attnum).unwrap_or(&Value::Null),
+        };
+        return shown.iter().map(field).collect();
+    }
+    let field = |(column, value): (&'a Column, &'a Value)| {
+        let field = Field { name: &column.name, attnum: column.attnum, value };
+        let shown = view.fields.as_ref().is_none_or(|fields| fields.contains(&column.attnum));
+        shown.then_some(field)
     };
-    image.shape.columns.iter().zip(&image.values).filter(move |(column, _)| shown(column))
+    image.fields().filter_map(field).collect()
+}
+
+/// The only value that a view shows, where it shows no object.
+pub(crate) fn only_value<'a>(view: &View, image: &'a Image) -> Option<&'a Value> {
+    match view.projection {
+        Some(Projection::Value(attnum)) => Some(image.by_attnum(attnum).unwrap_or(&Value::Null)),
+        Some(Projection::Object(_)) | None => None,
+    }
 }

@@ -41,7 +41,7 @@ pub fn status(out: &mut String, view: &View, position: &Position) {
 /// Appends an error event, the last thing that a stream or a page says.
 pub fn error(out: &mut String, refusal: &Refusal) {
     out.push_str("{\"type\":\"error\",\"error\":");
-    error_object(out, event_code(refusal.reason), &with_hint(refusal));
+    json::error(out, event_code(refusal.reason), &with_hint(refusal));
     stats(out, 0, 0);
     out.push('}');
 }
@@ -85,30 +85,9 @@ pub fn http_error(refusal: &Refusal, endpoint: Endpoint) -> (u16, String) {
         Endpoint::Stream => "{\"type\":\"error\",\"error\":".to_owned(),
         Endpoint::Feed => "{\"error\":".to_owned(),
     };
-    error_object(&mut out, code, &message(refusal, endpoint));
+    json::error(&mut out, code, &message(refusal, endpoint));
     out.push('}');
     (status, out)
-}
-
-/// The body of a response to a query that cannot be answered.
-pub fn query_error(code: &str, text: &str) -> String {
-    let mut out = "{\"error\":".to_owned();
-    error_object(&mut out, code, text);
-    out.push_str(",\"summary\":\"\"");
-    out.push_str(
-        ",\"stats\":{\"compute_ops\":0,\"read_ops\":0,\"write_ops\":0,\"query_time_ms\":0,\
-         \"contention_retries\":0,\"storage_bytes_read\":0,\"storage_bytes_write\":0,\
-         \"rate_limits_hit\":[]}}",
-    );
-    out
-}
-
-fn error_object(out: &mut String, code: &str, text: &str) {
-    out.push_str("{\"code\":");
-    json::string(out, code);
-    out.push_str(",\"message\":");
-    json::string(out, text);
-    out.push('}');
 }
 
 fn place(out: &mut String, view: &View, position: &Position) {

@@ -81,6 +81,15 @@ pub fn message(refusal: &Refusal, endpoint: Endpoint) -> String {
     }
 }
 
+/// The message of a refused query.
+pub(crate) fn query_message(refusal: &Refusal) -> String {
+    match refusal.reason {
+        Reason::Unauthorized => "Invalid token, unable to authenticate request".to_owned(),
+        Reason::InvalidRequest => format!("Invalid request body: {}", with_hint(refusal)),
+        _ => with_hint(refusal),
+    }
+}
+
 /// v10 has no place for a hint but the message.
 pub(crate) fn with_hint(refusal: &Refusal) -> String {
     match &refusal.hint {

@@ -10,7 +10,7 @@ use event_source_model::value::{Value, uuid_text};
 
 use crate::native_value::is_finite;
 use crate::number::Kind;
-use crate::shown::columns;
+use crate::shown::{fields, only_value};
 use crate::{json, number, v10_json};
 
 /// The days from 2000-01-01 of the years 1 to 9999, which the drivers can read.
@@ -19,9 +19,16 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// Appends a row: a document, or a plain object when it is projected or has no key to be known by.
 pub fn data(out: &mut String, view: &View, image: &Image, txn_ts: i64) {
+    if let Some(only) = only_value(view, image) {
+        return value(out, only);
+    }
+    let fields = fields(view, image);
     let key = if view.fields.is_none() { image.key() } else { None };
     let Some(key) = key else {
-        return object(out, columns(view, image).map(|(c, v)| (c.name.as_str(), v)));
+        // What a projection names is there, null or not; a document has no nulls.
+        let nulls = view.projection.is_some();
+        let shown = fields.iter().filter(|field| nulls || !field.value.is_null());
+        return object(out, shown.map(|field| (field.name, field.value)));
     };
     out.push_str("{\"@doc\":{\"id\":");
     json::string(out, &key.text());
@@ -29,12 +36,12 @@ pub fn data(out: &mut String, view: &View, image: &Image, txn_ts: i64) {
     json::string(out, &view.collection);
     out.push_str("},\"ts\":");
     tagged(out, "@time", &time::unix_instant(txn_ts));
-    for (column, field) in columns(view, image) {
-        let taken = matches!(column.name.as_str(), "id" | "coll" | "ts" | "ref");
-        if !taken && !field.is_null() {
+    for field in fields {
+        let taken = matches!(field.name, "id" | "coll" | "ts" | "ref");
+        if !taken && !field.value.is_null() {
             out.push(',');
-            json::name(out, &column.name);
-            value(out, field);
+            json::name(out, field.name);
+            value(out, field.value);
         }
     }
     out.push_str("}}");
@@ -77,7 +84,10 @@ pub fn value(out: &mut String, value: &Value) {
             }
             out.push(']');
         }
-        Value::Object(fields) => object(out, fields.iter().map(|(n, v)| (n.as_str(), v))),
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(_, field)| !field.is_null());
+            object(out, fields.map(|(name, field)| (name.as_str(), field)));
+        }
     }
 }
 
@@ -101,11 +111,11 @@ fn double(out: &mut String, value: &Value) {
     tagged(out, "@double", &text);
 }
 
-/// Appends an object without its nulls, wrapped when a name could be taken for a tag.
+/// Appends an object, wrapped when a name could be taken for a tag.
 fn object<'a>(out: &mut String, fields: impl Iterator<Item = (&'a str, &'a Value)> + Clone) {
     let wrap = fields.clone().any(|(name, _)| name.starts_with('@'));
     out.push_str(if wrap { "{\"@object\":{" } else { "{" });
-    for (at, (name, field)) in fields.filter(|(_, field)| !field.is_null()).enumerate() {
+    for (at, (name, field)) in fields.enumerate() {
         if at > 0 {
             out.push(',');
         }
@@ -115,7 +125,7 @@ fn object<'a>(out: &mut String, fields: impl Iterator<Item = (&'a str, &'a Value
     out.push_str(if wrap { "}}" } else { "}" });
 }
 
-fn tagged(out: &mut String, tag: &str, text: &str) {
+pub(crate) fn tagged(out: &mut String, tag: &str, text: &str) {
     json::plain(out, format_args!("{{\"{tag}\":"));
     json::string(out, text);
     out.push('}');

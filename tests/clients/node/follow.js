@@ -1,15 +1,21 @@
 // Follows an event source with the official driver for Node and prints what a program gets to see,
 // one JSON object a line. Driven by tests/tests/drivers.rs; the one argument is JSON:
 //   client    "http2" (the driver's default in Node) or "fetch" (its FetchClient, as in browsers)
-//   mode      "stream", or "feed" (every page until has_next is false)
-//   endpoint, secret, token; cursor, page_size where wanted
+//   mode      "stream", "feed" (every page until has_next is false), "query", or "paginate" (a set, page
+//             by page)
+//   endpoint, secret; token, or query; cursor, page_size where wanted
+//   query     FQL in pieces: texts, and {"value"} or {"query"} for what a program interpolates
+//   arguments of the query, by name
 //   count     a stream ends itself after so many events
 //   max_attempts  of a stream, by default far more than a test breaks connections
 //   resume    go on from the last cursor by hand where the driver does not do it by itself
-// Lines: {"open"}, {"event"}, {"page"}, {"error"}, {"end"}.
+// Lines: {"open"}, {"event"}, {"page"}, {"answer"}, {"error"}, {"end"}.
 "use strict";
 
-const { Client, DateStub, Document, FaunaError, FetchClient, Module, TimeStub } = require("fauna");
+const {
+  Client, DateStub, Document, FaunaError, FetchClient, Module, NullDocument, Page, StreamToken,
+  TimeStub, fql,
+} = require("fauna");
 
 const config = JSON.parse(process.argv[2]);
 
@@ -26,6 +32,9 @@ function shown(value) {
   if (value instanceof DateStub) return { date: value.dateString };
   if (value instanceof TimeStub) return { time: value.isoString };
   if (value instanceof Module) return { module: value.name };
+  if (value instanceof StreamToken) return { source: value.token };
+  if (value instanceof Page) return { set: { data: value.data.map(shown), more: value.after !== undefined } };
+  if (value instanceof NullDocument) return { missing: { id: value.ref.id, cause: value.cause } };
   if (Array.isArray(value)) return value.map(shown);
   if (value instanceof Document) {
     const { id, coll, ts, ...fields } = value;
@@ -52,6 +61,7 @@ function error(e) {
       code: e.code ?? null,
       status: e.httpStatus ?? null,
       message: e.message,
+      summary: e.queryInfo?.summary ?? null,
     },
   });
 }
@@ -63,6 +73,43 @@ function client() {
   return new Client(options, new FetchClient({ url: endpoint.href, fetch_keepalive: false }));
 }
 
+/// The query of the pieces.
+function query(pieces) {
+  const texts = [""];
+  const values = [];
+  for (const piece of pieces) {
+    if (typeof piece === "string") {
+      texts[texts.length - 1] += piece;
+    } else {
+      values.push("query" in piece ? query(piece.query) : piece.value);
+      texts.push("");
+    }
+  }
+  return fql(texts, ...values);
+}
+
+function source() {
+  return config.query ? query(config.query) : { token: config.token };
+}
+
+async function ask() {
+  const driver = client();
+  const options = { arguments: config.arguments };
+  try {
+    if (config.mode === "paginate") {
+      for await (const page of driver.paginate(query(config.query))) print({ answer: page.map(shown) });
+    } else {
+      const answer = await driver.query(query(config.query), options);
+      print({ answer: shown(answer.data) });
+    }
+    print({ end: true });
+  } catch (e) {
+    error(e);
+  } finally {
+    driver.close();
+  }
+}
+
 /// Follows until `count` events came. By `start`, the way that loses nothing: a `for await` whose
 /// body waits for anything makes the driver's HTTP/2 client overwrite what comes meanwhile.
 function stream() {
@@ -72,7 +119,7 @@ function stream() {
   const follow = () => {
     const options = { status_events: true, max_attempts: config.max_attempts ?? 100, max_backoff: 0.2 };
     if (last) options.cursor = last;
-    const followed = driver.stream({ token: config.token }, options);
+    const followed = driver.stream(source(), options);
     followed.start(
       (e) => {
         // After close() the driver may still hand over what was in its buffer.
@@ -107,7 +154,7 @@ async function feed() {
   if (config.page_size) options.page_size = config.page_size;
   if (config.cursor) options.cursor = config.cursor;
   try {
-    for await (const page of driver.feed({ token: config.token }, options)) {
+    for await (const page of driver.feed(source(), options)) {
       const events = [];
       for (const e of page.events) events.push(event(e));
       print({ page: { events, cursor: page.cursor, has_next: page.hasNext } });
@@ -121,4 +168,5 @@ async function feed() {
 }
 
 if (config.mode === "feed") feed();
-else stream();
+else if (config.mode === "stream") stream();
+else ask();

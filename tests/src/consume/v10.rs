@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -189,11 +190,33 @@ pub fn page(
     if let Some(cursor) = cursor {
         body["cursor"] = json!(cursor);
     }
+    asked(address, version, secret, "/feed/1", &body)
+}
+
+/// The `data` of the answer to a query, its tags still on.
+pub fn query(
+    address: SocketAddr,
+    version: Version,
+    secret: &str,
+    query: &str,
+) -> Result<Value, Failed> {
+    let body = json!({ "query": query });
+    let mut answer: Value = asked(address, version, secret, "/query/1", &body)?;
+    Ok(answer["data"].take())
+}
+
+fn asked<T: DeserializeOwned>(
+    address: SocketAddr,
+    version: Version,
+    secret: &str,
+    path: &str,
+    body: &Value,
+) -> Result<T, Failed> {
     let bytes = runtime()?.block_on(async {
         let mut connection = Connection::open(address, version).await?;
         let bearer = format!("Bearer {secret}");
         let headers = [("authorization", bearer.as_str())];
-        let answer = connection.post(address, "/feed/1", &headers, &body).await?;
+        let answer = connection.post(address, path, &headers, body).await?;
         Ok::<_, Failed>(accepted(answer).await?.into_body().collect().await?.to_bytes())
     })?;
     serde_json::from_slice(&bytes)

@@ -127,6 +127,20 @@ impl Program {
         panic!("the feed did not end well after {} pages", pages.len());
     }
 
+    /// All answers to a query, page by page.
+    #[allow(dead_code, reason = "not every test file asks")]
+    pub(crate) fn answers(self) -> Vec<Value> {
+        let mut answers = Vec::new();
+        while let Some(line) = self.line() {
+            if line["end"] == true {
+                return answers;
+            }
+            assert!(line["error"].is_null(), "no answer: {line}");
+            answers.push(line["answer"].clone());
+        }
+        panic!("the query did not end well after {} answers", answers.len());
+    }
+
     /// The error that the user's program caught, and nothing before it.
     pub(crate) fn error(self) -> Value {
         let line = self.line().expect("a line");

@@ -1,11 +1,10 @@
 //! The meaning of an expression outside of rows.
 
-use event_source_model::query::{Constant, EventSource, Name, Of, Rows, Shown, Span};
+use event_source_model::query::{Constant, EventSource, Failure, Name, Of, Rows, Shown, Span};
 
 use super::shown::{projection, show};
 use super::{Scope, unsupported};
 use crate::ast::{Block, Expr, Kind, Unary, symbol};
-use crate::diagnostic::Diagnostic;
 
 /// What an expression stands for.
 #[derive(Clone, Debug)]
@@ -49,7 +48,7 @@ impl Meaning {
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn block(&self, block: &'a Block) -> Result<Meaning, Diagnostic> {
+    pub(super) fn block(&self, block: &'a Block) -> Result<Meaning, Failure> {
         let mut scope = self.clone();
         for (name, value) in &block.lets {
             let meaning = scope.meaning(value)?;
@@ -58,7 +57,7 @@ impl<'a> Scope<'a> {
         scope.meaning(&block.result)
     }
 
-    pub(super) fn meaning(&self, expr: &'a Expr) -> Result<Meaning, Diagnostic> {
+    pub(super) fn meaning(&self, expr: &'a Expr) -> Result<Meaning, Failure> {
         let span = expr.span;
         Ok(match &expr.kind {
             Kind::Null => Meaning::Constant(Constant::Null),
@@ -73,7 +72,7 @@ impl<'a> Scope<'a> {
             }
             Kind::Object(fields) => {
                 let fields = fields.iter().map(|(name, value)| {
-                    Ok::<_, Diagnostic>((name.text.clone(), self.meaning(value)?))
+                    Ok::<_, Failure>((name.text.clone(), self.meaning(value)?))
                 });
                 Meaning::Object(fields.collect::<Result<_, _>>()?)
             }
@@ -104,22 +103,22 @@ impl<'a> Scope<'a> {
             }
             Kind::Lambda { .. } => return Err(unsupported("A function as a value", span)),
             Kind::Tuple(_) => return Err(unsupported("A tuple", span)),
-            Kind::This => return Err(Diagnostic::syntax("Invalid anonymous field access", span)),
+            Kind::This => return Err(Failure::syntax("Invalid anonymous field access", span)),
             Kind::TooDeep => return Err(too_deep(span)),
         })
     }
 
     /// What a field or a method is of: an error stands at the whole rather than at nothing.
-    pub(super) fn meaning_of(&self, of: &'a Expr, whole: Span) -> Result<Meaning, Diagnostic> {
+    pub(super) fn meaning_of(&self, of: &'a Expr, whole: Span) -> Result<Meaning, Failure> {
         if matches!(of.kind, Kind::This) {
-            return Err(Diagnostic::syntax("Invalid anonymous field access", whole));
+            return Err(Failure::syntax("Invalid anonymous field access", whole));
         }
         self.meaning(of)
     }
 
-    pub(super) fn value(&self, span: Span) -> Result<Constant, Diagnostic> {
+    pub(super) fn value(&self, span: Span) -> Result<Constant, Failure> {
         let value = self.template.value(span).cloned();
-        value.ok_or_else(|| Diagnostic::syntax("There is no value for this place", span))
+        value.ok_or_else(|| Failure::syntax("There is no value for this place", span))
     }
 
     fn name(&self, name: &str, span: Span) -> Meaning {
@@ -134,18 +133,18 @@ impl<'a> Scope<'a> {
     }
 
     /// The constant that an argument must be. A document that is named by its key is its key.
-    pub(super) fn constant(&self, argument: &'a Expr) -> Result<Constant, Diagnostic> {
+    pub(super) fn constant(&self, argument: &'a Expr) -> Result<Constant, Failure> {
         match self.meaning(argument)? {
             Meaning::Constant(constant) => Ok(constant),
             Meaning::Row(Rows { of: Of::Key { key, .. }, filter: None, .. }) => Ok(key),
             other => {
                 let message = format!("Expected a value, received {}", other.kind());
-                Err(Diagnostic::syntax(message, argument.span))
+                Err(Failure::syntax(message, argument.span))
             }
         }
     }
 
-    fn field(of: Meaning, name: &Name) -> Result<Meaning, Diagnostic> {
+    fn field(of: Meaning, name: &Name) -> Result<Meaning, Failure> {
         match of {
             Meaning::Row(mut rows) if rows.shown == Shown::Document => {
                 rows.shown = Shown::Value(name.clone());
@@ -163,8 +162,8 @@ impl<'a> Scope<'a> {
     }
 }
 
-pub(super) fn too_deep(span: Span) -> Diagnostic {
-    Diagnostic::syntax("The query is nested too deeply", span)
+pub(super) fn too_deep(span: Span) -> Failure {
+    Failure::syntax("The query is nested too deeply", span)
 }
 
 pub(super) fn negated(digits: &str) -> String {

@@ -1,12 +1,13 @@
 //! Methods: of collections, of the module `Set`, of sets, and of event sources.
 
-use event_source_model::query::{Binary, Constant, EventSource, Name, Of, Rows, Shown, Span, Test};
+use event_source_model::query::{
+    Binary, Constant, EventSource, Failure, Fault, Name, Of, Rows, Shown, Span, Test,
+};
 
 use super::meaning::Meaning;
 use super::shown::{mapped, show, watched};
 use super::{Scope, unsupported};
 use crate::ast::{Expr, Kind};
-use crate::diagnostic::Diagnostic;
 
 const LARGEST_PAGE: u32 = 16_000;
 
@@ -17,7 +18,7 @@ impl<'a> Scope<'a> {
         function: &'a Expr,
         arguments: &'a [Expr],
         span: Span,
-    ) -> Result<Meaning, Diagnostic> {
+    ) -> Result<Meaning, Failure> {
         let Kind::Field { of, name, .. } = &function.kind else {
             return Err(unsupported("Calling this", function.span));
         };
@@ -29,7 +30,7 @@ impl<'a> Scope<'a> {
             Meaning::EventSource(source) => self.of_source(source, call),
             Meaning::Row(_) if call.makes_source() => {
                 let message = format!("can't call `.{}()` because it is a document", name.text);
-                Err(Diagnostic::new("invalid_receiver", message, span)
+                Err(Failure::new(Fault::InvalidReceiver, message, span)
                     .hint("Set.single(document) is the set of it"))
             }
             other => {
@@ -38,7 +39,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn of_collection(&self, collection: Name, call: Call<'a>) -> Result<Meaning, Diagnostic> {
+    fn of_collection(&self, collection: Name, call: Call<'a>) -> Result<Meaning, Failure> {
         let rows = |of| Rows { collection, of, filter: None, shown: Shown::Document };
         Ok(match call.name.text.as_str() {
             "all" => {
@@ -65,19 +66,19 @@ impl<'a> Scope<'a> {
         })
     }
 
-    fn of_module(&self, call: Call<'a>) -> Result<Meaning, Diagnostic> {
+    fn of_module(&self, call: Call<'a>) -> Result<Meaning, Failure> {
         match (call.name.text.as_str(), call.arguments) {
             ("single", [argument]) => match self.meaning(argument)? {
                 Meaning::Row(rows) => Ok(Meaning::Rows { rows, size: None }),
                 other => {
                     let message = format!("Set.single() of {} is not supported", other.kind());
-                    Err(Diagnostic::new("invalid_argument", message, argument.span)
+                    Err(Failure::new(Fault::InvalidArgument, message, argument.span)
                         .hint("give a document, as from byId() or first()"))
                 }
             },
             ("paginate", [cursor, size @ ..]) if size.len() < 2 => {
                 let Constant::Text(text) = self.constant(cursor)? else {
-                    return Err(Diagnostic::syntax("Expected a cursor", cursor.span));
+                    return Err(Failure::syntax("Expected a cursor", cursor.span));
                 };
                 let size = size.first().map(|size| self.page_size(size)).transpose()?;
                 Ok(Meaning::Next { cursor: text, size })
@@ -91,7 +92,7 @@ impl<'a> Scope<'a> {
         mut rows: Rows,
         size: Option<u32>,
         call: Call<'a>,
-    ) -> Result<Meaning, Diagnostic> {
+    ) -> Result<Meaning, Failure> {
         Ok(match call.name.text.as_str() {
             "where" => {
                 let test = self.predicate(call.one()?)?;
@@ -125,7 +126,7 @@ impl<'a> Scope<'a> {
                         "can't call `.{}()` because it must be called on the source set",
                         call.name.text
                     );
-                    return Err(Diagnostic::new("invalid_receiver", message, call.span)
+                    return Err(Failure::new(Fault::InvalidReceiver, message, call.span)
                         .hint("call it first, and .where() and .map() on what it gives"));
                 }
                 let fields = call.arguments.iter().map(watched);
@@ -137,7 +138,7 @@ impl<'a> Scope<'a> {
         })
     }
 
-    fn of_source(&self, mut source: EventSource, call: Call<'a>) -> Result<Meaning, Diagnostic> {
+    fn of_source(&self, mut source: EventSource, call: Call<'a>) -> Result<Meaning, Failure> {
         match call.name.text.as_str() {
             "where" => {
                 let test = self.predicate(call.one()?)?;
@@ -152,14 +153,14 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn page_size(&self, argument: &'a Expr) -> Result<u32, Diagnostic> {
+    fn page_size(&self, argument: &'a Expr) -> Result<u32, Failure> {
         let size = match self.constant(argument)? {
             Constant::Number(digits) => digits.parse().ok(),
             _ => None,
         };
         size.filter(|size| (1..=LARGEST_PAGE).contains(size)).ok_or_else(|| {
             let message = format!("expected a size from 1 to {LARGEST_PAGE}");
-            Diagnostic::new("invalid_argument", message, argument.span)
+            Failure::new(Fault::InvalidArgument, message, argument.span)
         })
     }
 }
@@ -177,23 +178,23 @@ impl<'a> Call<'a> {
         matches!(self.name.text.as_str(), "eventSource" | "toStream" | "eventsOn" | "changesOn")
     }
 
-    fn none(self) -> Result<(), Diagnostic> {
+    fn none(self) -> Result<(), Failure> {
         if self.arguments.is_empty() { Ok(()) } else { Err(self.wrong_count(0)) }
     }
 
-    fn one(self) -> Result<&'a Expr, Diagnostic> {
+    fn one(self) -> Result<&'a Expr, Failure> {
         match self.arguments {
             [one] => Ok(one),
             _ => Err(self.wrong_count(1)),
         }
     }
 
-    fn wrong_count(self, wanted: usize) -> Diagnostic {
+    fn wrong_count(self, wanted: usize) -> Failure {
         let message = format!(
             "callee function expects exactly {wanted} arguments, but {} were provided",
             self.arguments.len()
         );
-        Diagnostic::new("invalid_function_invocation", message, self.span)
+        Failure::new(Fault::InvalidFunctionInvocation, message, self.span)
     }
 }
 
@@ -203,7 +204,7 @@ fn first(rows: Rows, span: Span) -> Rows {
     Rows { of, filter: None, ..rows }
 }
 
-fn narrow(rows: &mut Rows, test: Test, span: Span) -> Result<(), Diagnostic> {
+fn narrow(rows: &mut Rows, test: Test, span: Span) -> Result<(), Failure> {
     if rows.shown != Shown::Document {
         return Err(unsupported("`.where()` behind a projection", span)
             .hint("call .where() first, and .map() on what it gives"));

@@ -1,20 +1,19 @@
 //! What a parsed query means.
 //!
-//! Each expression has a [`Meaning`](meaning::Meaning): a constant, rows, a row, an event source, or an
+//! Each expression has a [`Meaning`]: a constant, rows, a row, an event source, or an
 //! object of those. What no row and no event source can be made of is refused where it stands.
 //! Whether a name means something in the database is for the worker to find out.
 
 mod meaning;
 mod method;
+mod predicate;
 mod shown;
-mod test;
 
 use std::collections::HashMap;
 
-use event_source_model::query::{Ask, Constant, Name, Span};
+use event_source_model::query::{Ask, Constant, Failure, Name, Span};
 
 use crate::ast::Block;
-use crate::diagnostic::Diagnostic;
 use crate::template::Template;
 use meaning::Meaning;
 
@@ -28,7 +27,7 @@ pub type Arguments = HashMap<String, Constant>;
 ///
 /// # Errors
 /// The first place that has no meaning here.
-pub fn check(block: &Block, template: &Template, arguments: &Arguments) -> Result<Ask, Diagnostic> {
+pub fn check(block: &Block, template: &Template, arguments: &Arguments) -> Result<Ask, Failure> {
     let scope = Scope { template, arguments, lets: Vec::new() };
     ask(scope.block(block)?, block.result.span)
 }
@@ -43,7 +42,7 @@ struct Scope<'a> {
 }
 
 /// The rest of a query that is understood so far.
-fn ask(meaning: Meaning, span: Span) -> Result<Ask, Diagnostic> {
+fn ask(meaning: Meaning, span: Span) -> Result<Ask, Failure> {
     Ok(match meaning {
         Meaning::Constant(constant) => Ask::Constant(constant),
         Meaning::Rows { rows, size } => Ask::Page { rows, size: size.unwrap_or(PAGE_SIZE) },
@@ -58,14 +57,14 @@ fn ask(meaning: Meaning, span: Span) -> Result<Ask, Diagnostic> {
             Ask::Object(fields.collect::<Result<_, _>>()?)
         }
         Meaning::Collection(Name { text, span }) => {
-            return Err(Diagnostic::syntax("A collection is not a value", span)
+            return Err(Failure::syntax("A collection is not a value", span)
                 .hint(format!("{text}.all() is the set of its documents")));
         }
-        Meaning::SetModule => return Err(Diagnostic::syntax("A module is not a value", span)),
+        Meaning::SetModule => return Err(Failure::syntax("A module is not a value", span)),
     })
 }
 
 /// For what FQL has and this part of it has not.
-fn unsupported(what: &str, span: Span) -> Diagnostic {
-    Diagnostic::syntax(format!("{what} is not supported"), span)
+fn unsupported(what: &str, span: Span) -> Failure {
+    Failure::syntax(format!("{what} is not supported"), span)
 }

@@ -1,19 +1,18 @@
 //! Projections: which fields of a document are shown, and under which names.
 
-use event_source_model::query::{Name, Shown, Span};
+use event_source_model::query::{Failure, Fault, Name, Shown, Span};
 
 use super::meaning::Meaning;
 use super::unsupported;
 use crate::ast::{Expr, Kind};
-use crate::diagnostic::Diagnostic;
 
 /// `{ name, cost: .price }` behind a set, a document or an event source.
-pub(super) fn projection(fields: &[(Name, Expr)]) -> Result<Shown, Diagnostic> {
+pub(super) fn projection(fields: &[(Name, Expr)]) -> Result<Shown, Failure> {
     fields_of(fields, None)
 }
 
 /// The argument of `map`.
-pub(super) fn mapped(argument: &Expr) -> Result<Shown, Diagnostic> {
+pub(super) fn mapped(argument: &Expr) -> Result<Shown, Failure> {
     let (row, body) = row_and_body(argument)?;
     match &body.kind {
         Kind::Object(fields) => fields_of(fields, row),
@@ -31,15 +30,15 @@ pub(super) fn mapped(argument: &Expr) -> Result<Shown, Diagnostic> {
 }
 
 /// An argument of `eventsOn`.
-pub(super) fn watched(argument: &Expr) -> Result<Name, Diagnostic> {
+pub(super) fn watched(argument: &Expr) -> Result<Name, Failure> {
     column(argument, None).ok_or_else(|| {
-        Diagnostic::new("invalid_argument", "expected a field path", argument.span)
+        Failure::new(Fault::InvalidArgument, "expected a field path", argument.span)
             .hint("write it as .price")
     })
 }
 
 /// Shows of rows what the projection says.
-pub(super) fn show(of: Meaning, shown: Shown, span: Span) -> Result<Meaning, Diagnostic> {
+pub(super) fn show(of: Meaning, shown: Shown, span: Span) -> Result<Meaning, Failure> {
     let mut of = of;
     let before = match &mut of {
         Meaning::Rows { rows, .. } | Meaning::Row(rows) => &mut rows.shown,
@@ -55,7 +54,7 @@ pub(super) fn show(of: Meaning, shown: Shown, span: Span) -> Result<Meaning, Dia
     Ok(of)
 }
 
-fn fields_of(fields: &[(Name, Expr)], row: Option<&str>) -> Result<Shown, Diagnostic> {
+fn fields_of(fields: &[(Name, Expr)], row: Option<&str>) -> Result<Shown, Failure> {
     let fields = fields.iter().map(|(name, value)| {
         let column = column(value, row).ok_or_else(|| computed(value))?;
         Ok((name.text.clone(), column))
@@ -64,11 +63,11 @@ fn fields_of(fields: &[(Name, Expr)], row: Option<&str>) -> Result<Shown, Diagno
 }
 
 /// The parameter of a function of one row and its body. Without a parameter a leading dot is the row.
-pub(super) fn row_and_body(argument: &Expr) -> Result<(Option<&str>, &Expr), Diagnostic> {
+pub(super) fn row_and_body(argument: &Expr) -> Result<(Option<&str>, &Expr), Failure> {
     let Kind::Lambda { parameters, body } = &argument.kind else { return Ok((None, argument)) };
     match parameters.as_slice() {
         [one] => Ok((Some(&one.text), unblocked(body))),
-        _ => Err(Diagnostic::syntax("Expected a function of one argument", argument.span)),
+        _ => Err(Failure::syntax("Expected a function of one argument", argument.span)),
     }
 }
 
@@ -103,6 +102,6 @@ pub(super) fn column(expr: &Expr, row: Option<&str>) -> Option<Name> {
     }
 }
 
-fn computed(expr: &Expr) -> Diagnostic {
+fn computed(expr: &Expr) -> Failure {
     unsupported("A computed field", expr.span).hint("a projection shows fields of the document")
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use event_source_door::message::{Access, Config, StartAt, ToServer, ToWorker};
 use event_source_model::event::{Page, Reason, Refusal};
+use event_source_model::query::{Answered, Ask, Failure};
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::format::Format;
@@ -85,6 +86,25 @@ impl Hub {
             let mut state = self.lock();
             self.admit(state.pending.len())?;
             state.page(access, start, page_size, Pending::Page { reply });
+        }
+        self.outgoing.notify_one();
+        answered(answer).await
+    }
+
+    /// The answer to a query, or what is wrong with it.
+    ///
+    /// # Errors
+    /// As [`Hub::open`].
+    pub async fn query(
+        &self,
+        secret: String,
+        ask: Ask,
+    ) -> Result<Result<Answered, Failure>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut state = self.lock();
+            self.admit(state.pending.len())?;
+            state.query(secret, ask, Pending::Query { reply });
         }
         self.outgoing.notify_one();
         answered(answer).await
@@ -205,8 +225,10 @@ fn hand_out(answer: Answer) {
         Answer::None => {}
         Answer::Opened(reply, subscription) => drop(reply.send(Ok(subscription))),
         Answer::Page(reply, page) => drop(reply.send(Ok(page))),
+        Answer::Query(reply, answer) => drop(reply.send(Ok(answer))),
         Answer::OpenRefused(reply, refusal) => drop(reply.send(Err(refusal))),
         Answer::PageRefused(reply, refusal) => drop(reply.send(Err(refusal))),
+        Answer::QueryRefused(reply, refusal) => drop(reply.send(Err(refusal))),
     }
 }
 

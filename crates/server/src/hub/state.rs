@@ -7,6 +7,7 @@ use event_source_door::message::{
     Access, Opened, RequestId, SourceId, StartAt, ToServer, ToWorker,
 };
 use event_source_model::event::{Page, Reason, Refusal, View};
+use event_source_model::query::{Answered, Ask, Failure};
 use tokio::sync::oneshot;
 
 use super::format::Format;
@@ -25,6 +26,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 pub(super) enum Pending {
     Open { format: Format, client: String, reply: Reply<Subscription> },
     Page { reply: Reply<Page> },
+    Query { reply: Reply<Result<Answered, Failure>> },
 }
 
 /// An answer to hand out once the lock is gone: handing it to nobody drops it, and a dropped
@@ -35,8 +37,10 @@ pub(super) enum Answer {
     None,
     Opened(Reply<Subscription>, Subscription),
     Page(Reply<Page>, Page),
+    Query(Reply<Result<Answered, Failure>>, Result<Answered, Failure>),
     OpenRefused(Reply<Subscription>, Refusal),
     PageRefused(Reply<Page>, Refusal),
+    QueryRefused(Reply<Result<Answered, Failure>>, Refusal),
 }
 
 /// The streams of one source.
@@ -84,6 +88,12 @@ impl State {
         self.outgoing.push_back(ToWorker::Page { request, access, start, page_size });
     }
 
+    /// Asks the worker for the answer to a query.
+    pub(super) fn query(&mut self, secret: String, ask: Ask, pending: Pending) {
+        let request = self.number(pending);
+        self.outgoing.push_back(ToWorker::Query { request, secret, ask });
+    }
+
     /// Asks the worker for the next piece of the log that a stream needs.
     pub(super) fn read(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
@@ -122,6 +132,10 @@ impl State {
                     return Answer::Page(reply, page);
                 }
             }
+            ToServer::Answered { request, answered } => {
+                return self.answered(request, Ok(answered));
+            }
+            ToServer::Failed { request, failure } => return self.answered(request, Err(failure)),
             ToServer::Refused { request, refusal } => return self.refused(request, refusal),
             ToServer::Ended { source, refusal } => self.end_source(source, &refusal),
             ToServer::Welcome { .. } | ToServer::Config(_) | ToServer::Stop => {}
@@ -152,10 +166,18 @@ impl State {
         Answer::Opened(reply, subscription)
     }
 
+    fn answered(&mut self, request: RequestId, answer: Result<Answered, Failure>) -> Answer {
+        match self.pending.remove(&request) {
+            Some(Pending::Query { reply }) => Answer::Query(reply, answer),
+            _ => Answer::None,
+        }
+    }
+
     fn refused(&mut self, request: RequestId, refusal: Refusal) -> Answer {
         match self.pending.remove(&request) {
             Some(Pending::Open { reply, .. }) => return Answer::OpenRefused(reply, refusal),
             Some(Pending::Page { reply }) => return Answer::PageRefused(reply, refusal),
+            Some(Pending::Query { reply }) => return Answer::QueryRefused(reply, refusal),
             None => {}
         }
         if let Some(stream) = self.reads.remove(&request) {

@@ -51,7 +51,7 @@ async fn follow(hub: &Arc<Hub>, format: Format) -> Subscription {
 fn opened() -> Opened {
     Opened {
         source: SOURCE,
-        view: View { collection: "t".to_owned(), fields: None, history: 1 },
+        view: View { collection: "t".to_owned(), fields: None, projection: None, history: 1 },
         position: Position::after(1000),
         start: Start { closed: 1000, seen: Vec::new() },
         matched_since: 0,

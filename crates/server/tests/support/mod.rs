@@ -29,7 +29,7 @@ pub(crate) fn config() -> Config {
 }
 
 pub(crate) fn view() -> View {
-    View { collection: "Product".to_owned(), fields: None, history: HISTORY }
+    View { collection: "Product".to_owned(), fields: None, projection: None, history: HISTORY }
 }
 
 /// An open source that is read from behind `closed`.

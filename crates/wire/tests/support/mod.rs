@@ -24,5 +24,5 @@ pub(crate) fn event(kind: EventType, before: Option<Image>, after: Option<Image>
 }
 
 pub(crate) fn view(fields: Option<Vec<i16>>) -> View {
-    View { collection: "Product".to_owned(), fields, history: 7 }
+    View { collection: "Product".to_owned(), fields, projection: None, history: 7 }
 }

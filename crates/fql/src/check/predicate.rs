@@ -1,21 +1,20 @@
 //! Predicates: expressions over a row.
 
-use event_source_model::query::{Constant, Function, Name, Span, Test};
+use event_source_model::query::{Constant, Failure, Fault, Function, Name, Span, Test};
 
 use super::meaning::{negated, too_deep};
 use super::shown::{column, is_row, row_and_body};
 use super::{Scope, unsupported};
 use crate::ast::{Expr, Kind, Unary};
-use crate::diagnostic::Diagnostic;
 
 impl<'a> Scope<'a> {
     /// The argument of `where`.
-    pub(super) fn predicate(&self, argument: &'a Expr) -> Result<Test, Diagnostic> {
+    pub(super) fn predicate(&self, argument: &'a Expr) -> Result<Test, Failure> {
         let (row, body) = row_and_body(argument)?;
         self.test(body, row)
     }
 
-    fn test(&self, expr: &'a Expr, row: Option<&str>) -> Result<Test, Diagnostic> {
+    fn test(&self, expr: &'a Expr, row: Option<&str>) -> Result<Test, Failure> {
         let span = expr.span;
         if let Some(name) = column(expr, row) {
             return Ok(Test::Column(name));
@@ -61,33 +60,34 @@ impl<'a> Scope<'a> {
         arguments: &'a [Expr],
         span: Span,
         row: Option<&str>,
-    ) -> Result<Test, Diagnostic> {
+    ) -> Result<Test, Failure> {
         if name.text == "includes"
             && let Some(list) = self.list(of)
         {
             let [value] = arguments else { return Err(unsupported("This call", span)) };
             return Ok(Test::In(Box::new(self.test(value, row)?), list, of.span));
         }
-        let (function, count) = match name.text.as_str() {
-            "startsWith" => (Function::StartsWith, 1),
-            "endsWith" => (Function::EndsWith, 1),
-            "includes" => (Function::Includes, 1),
-            "includesRegex" => (Function::IncludesRegex, 1),
-            "toLowerCase" => (Function::ToLowerCase, 0),
-            "toUpperCase" => (Function::ToUpperCase, 0),
-            "concat" => (Function::Concat, 1),
-            "replaceAll" => (Function::ReplaceAll, 2),
+        let function = match name.text.as_str() {
+            "startsWith" => Function::StartsWith,
+            "endsWith" => Function::EndsWith,
+            "includes" => Function::Includes,
+            "includesRegex" => Function::IncludesRegex,
+            "toLowerCase" => Function::ToLowerCase,
+            "toUpperCase" => Function::ToUpperCase,
+            "concat" => Function::Concat,
+            "replaceAll" => Function::ReplaceAll,
             other => {
                 let what = format!("`.{other}()` in a predicate");
                 return Err(unsupported(&what, name.span));
             }
         };
+        let count = function.operands() - 1;
         if arguments.len() != count {
             let message = format!(
                 "callee function expects exactly {count} arguments, but {} were provided",
                 arguments.len()
             );
-            return Err(Diagnostic::new("invalid_function_invocation", message, span));
+            return Err(Failure::new(Fault::InvalidFunctionInvocation, message, span));
         }
         let operands = std::iter::once(of).chain(arguments).map(|operand| self.test(operand, row));
         Ok(Test::Call(function, operands.collect::<Result<_, _>>()?, span))

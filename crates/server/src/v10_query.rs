@@ -1,0 +1,85 @@
+//! Fauna v10's `/query/1`: queries that make event sources, and read what they will tell.
+//!
+//! The query is read and checked here, in the process that strangers can reach; the worker gets names and
+//! constants. Errors show the place in the query's text.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::response::Response;
+use event_source_fql::check::{Arguments, check};
+use event_source_fql::parse::parse;
+use event_source_fql::tagged;
+use event_source_fql::template::Template;
+use event_source_model::event::{Reason, Refusal};
+use event_source_model::query::Failure;
+use event_source_model::token::PREFIX;
+use event_source_wire::v10_query;
+use serde_json::Value;
+
+use crate::answer::{json, refused, status};
+use crate::hub::Hub;
+use crate::{clock, credentials, request};
+
+pub(crate) async fn query(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    let (parts, body) = match request::read(request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    let begun = Instant::now();
+    let (template, arguments, secret) = match asked(&parts, &body) {
+        Ok(asked) => asked,
+        Err(refusal) => return refuse(&refusal),
+    };
+    let ask = parse(&template.text).and_then(|block| check(&block, &template, &arguments));
+    let answer = match ask {
+        Ok(ask) => hub.query(secret, ask).await,
+        Err(failure) => Ok(Err(failure)),
+    };
+    let elapsed = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match answer {
+        Ok(Ok(answered)) => json(status(200), v10_query::answered(&answered, elapsed())),
+        Ok(Err(failure)) => fail(&failure, &template.text, elapsed()),
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+/// The query, its arguments and the secret.
+fn asked(parts: &Parts, body: &[u8]) -> Result<(Template, Arguments, String), Refusal> {
+    let invalid = |message: String| Refusal::new(Reason::InvalidRequest, message);
+    let Ok(Value::Object(mut fields)) = serde_json::from_slice(body) else {
+        return Err(invalid("expected a JSON object.".to_owned()));
+    };
+    let query = fields.remove("query");
+    let query = query.ok_or_else(|| invalid("Value for key query not found.".to_owned()))?;
+    let template = Template::from_json(query).map_err(invalid)?;
+    let arguments = match fields.remove("arguments") {
+        None | Some(Value::Null) => Arguments::new(),
+        Some(Value::Object(arguments)) => {
+            let constants = arguments
+                .into_iter()
+                .map(|(name, value)| Ok((name, tagged::constant(value).map_err(invalid)?)));
+            constants.collect::<Result<_, _>>()?
+        }
+        Some(_) => return Err(invalid("Unexpected value for key arguments.".to_owned())),
+    };
+    // A token says what may be followed, not what may be asked.
+    let secret = credentials::given(&parts.headers, None)?.filter(|c| !c.starts_with(PREFIX));
+    let secret = secret.ok_or_else(|| {
+        Refusal::new(Reason::Unauthorized, "a query needs a secret")
+            .hint("event_source.create_secret makes one")
+    })?;
+    Ok((template, arguments, secret))
+}
+
+fn fail(failure: &Failure, text: &str, elapsed: u64) -> Response {
+    let (code, body) = v10_query::failed(failure, text, clock::now(), elapsed);
+    json(status(code), body)
+}
+
+fn refuse(refusal: &Refusal) -> Response {
+    let (code, body) = v10_query::refused(refusal, clock::now());
+    refused(code, body, refusal.reason)
+}

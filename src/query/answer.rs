@@ -1,0 +1,247 @@
+//! An answer, part by part.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use event_source_model::image::Image;
+use event_source_model::query::{
+    Answer, Answered, Ask, EventSource, Failure, Fault, Name, Of, Rows, Shown, Span, Test,
+};
+use event_source_model::source::{Definition, Set};
+use pgrx::pg_sys;
+use serde::{Deserialize, Serialize};
+
+use super::define::{self, Asked};
+use super::named;
+use crate::error::{Error, Kind};
+use crate::order::reading::Reading;
+use crate::pg::role::ActingAs;
+use crate::{log, rows, source};
+
+/// What one query may take: the worker answers nobody else meanwhile.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// Answers a query as a role, in a transaction.
+///
+/// # Errors
+/// It names what is not there, what the role may not see, or it takes too long.
+pub(crate) fn answer(ask: &Ask, role: pg_sys::Oid, secret: &str) -> Result<Answered, Failure> {
+    let reading = Reading::begin().map_err(|error| failure(error, Span::default()))?;
+    let mut answering =
+        Answering { role, secret, until: Instant::now() + LONGEST, reads: 0, bytes: 0 };
+    let answer = answering.answer(ask)?;
+    let Answering { reads, bytes, .. } = answering;
+    Ok(Answered { answer, txn_ts: reading.closed, reads, bytes })
+}
+
+/// What the next page of a set is asked for by. The token says what set it is, and is signed; the rest
+/// may be anything.
+#[derive(Debug, Serialize, Deserialize)]
+struct Next {
+    token: String,
+    size: u32,
+    after: Vec<String>,
+}
+
+struct Answering<'a> {
+    role: pg_sys::Oid,
+    secret: &'a str,
+    until: Instant,
+    reads: u64,
+    bytes: u64,
+}
+
+impl Answering<'_> {
+    fn answer(&mut self, ask: &Ask) -> Result<Answer, Failure> {
+        Ok(match ask {
+            Ask::Constant(constant) => Answer::Constant(constant.clone()),
+            Ask::Array(items) => {
+                Answer::Array(items.iter().map(|item| self.answer(item)).collect::<Result<_, _>>()?)
+            }
+            Ask::Object(fields) => {
+                let fields =
+                    fields.iter().map(|(name, field)| Ok((name.clone(), self.answer(field)?)));
+                Answer::Object(fields.collect::<Result<_, Failure>>()?)
+            }
+            Ask::Page { rows, size } => {
+                let definition = self.define(rows, None)?;
+                let (images, after) = self.page(&definition, None, *size, rows.collection.span)?;
+                shown(&definition, images, false, after, rows.collection.span)?
+            }
+            Ask::Next { cursor, size, span } => {
+                let next = Next::decode(cursor).ok_or_else(|| {
+                    Failure::new(Fault::InvalidArgument, "expected a cursor", *span)
+                })?;
+                let source = source::open(&next.token, Some(self.secret));
+                let definition = source.map_err(|error| failure(error, *span))?.definition;
+                let size = size.unwrap_or(next.size);
+                let (images, after) = self.page(&definition, Some(next.after), size, *span)?;
+                shown(&definition, images, true, after, *span)?
+            }
+            Ask::Row(rows) => self.row(rows)?,
+            Ask::EventSource(source) => Answer::EventSource(self.event_source(source)?),
+        })
+    }
+
+    fn page(
+        &mut self,
+        definition: &Definition,
+        mut after: Option<Vec<String>>,
+        size: u32,
+        span: Span,
+    ) -> Result<(Vec<Image>, Option<String>), Failure> {
+        let mut images = Vec::new();
+        loop {
+            let wanted = size - images.len() as u32;
+            let found = self.read(definition, after.as_deref(), wanted, span)?;
+            images.extend(found.images);
+            after = found.next;
+            if after.is_none() || images.len() == size as usize {
+                break;
+            }
+        }
+        let after = after.map(|after| self.next(definition, size, after, span)).transpose()?;
+        Ok((images, after))
+    }
+
+    fn next(
+        &self,
+        definition: &Definition,
+        size: u32,
+        after: Vec<String>,
+        span: Span,
+    ) -> Result<String, Failure> {
+        let token = {
+            let _acting = ActingAs::restricted(self.role);
+            source::token(definition.clone(), None).map_err(|error| failure(error, span))?
+        };
+        Ok(Next { token, size, after }.encode())
+    }
+
+    fn row(&mut self, rows: &Rows) -> Result<Answer, Failure> {
+        let span = rows.collection.span;
+        let key = match &rows.of {
+            Of::Key { key, .. } => event_source_filter::text(key),
+            _ => None,
+        };
+        let definition = match &rows.of {
+            Of::First { of, filter, .. } => self.define(&set(rows, of, filter, &rows.shown), None),
+            _ => self.define(rows, None),
+        };
+        // What no key can be is the key of no document.
+        let definition = match definition {
+            Err(failure) if failure.fault == Fault::InvalidArgument && key.is_some() => None,
+            other => Some(other?),
+        };
+        let (view, row) = match &definition {
+            Some(definition) => {
+                let view = source::view(definition).map_err(|error| failure(error, span))?;
+                (view, self.first(definition, span)?)
+            }
+            None => (named::view(&named::collection(&rows.collection)?), None),
+        };
+        Ok(Answer::Row { view, row, key })
+    }
+
+    fn event_source(&mut self, asked: &EventSource) -> Result<String, Failure> {
+        let definition = self.define(&asked.rows, asked.watch.as_deref())?;
+        let _acting = ActingAs::restricted(self.role);
+        source::token(definition, None).map_err(|error| failure(error, asked.span))
+    }
+
+    /// The definition of the rows meant. The first row of a set is found, and is then meant by its key.
+    fn define(&mut self, rows: &Rows, watch: Option<&[Name]>) -> Result<Definition, Failure> {
+        let Of::First { of, filter, span } = &rows.of else {
+            return define::define(rows, Asked { role: self.role, watch, key: None });
+        };
+        let set = set(rows, of, filter, &Shown::Document);
+        let definition = self.define(&set, None)?;
+        let first = self.first(&definition, *span)?;
+        let key = first.as_ref().and_then(Image::key).ok_or_else(|| {
+            let message = "can't call `.eventSource()` because there is no such document";
+            Failure::new(Fault::InvalidReceiver, message, *span)
+        });
+        let key = key?.0.iter().filter_map(|value| value.text()).collect();
+        define::define(rows, Asked { role: self.role, watch, key: Some(Set::Row { key }) })
+    }
+
+    fn first(&mut self, definition: &Definition, span: Span) -> Result<Option<Image>, Failure> {
+        let mut after = None;
+        loop {
+            let found = self.read(definition, after.as_deref(), 1, span)?;
+            after = found.next;
+            if let Some(first) = found.images.into_iter().next() {
+                return Ok(Some(first));
+            }
+            if after.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn read(
+        &mut self,
+        definition: &Definition,
+        after: Option<&[String]>,
+        limit: u32,
+        span: Span,
+    ) -> Result<rows::Rows, Failure> {
+        if Instant::now() > self.until {
+            let message = format!("the query took more than {} s", LONGEST.as_secs());
+            return Err(Failure::new(Fault::TimeOut, message, span)
+                .hint("ask for fewer rows, or for those of an index"));
+        }
+        let found = rows::page(definition, after, limit).map_err(|error| failure(error, span))?;
+        self.reads += u64::from(found.looked_at);
+        self.bytes += found.images.iter().map(|image| log::image_size(image) as u64).sum::<u64>();
+        Ok(found)
+    }
+}
+
+impl Next {
+    fn encode(&self) -> String {
+        let bytes = serde_json::to_vec(self).expect("texts and a number are always encoded");
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let next: Self = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        (1..=16_000).contains(&next.size).then_some(next)
+    }
+}
+
+fn shown(
+    definition: &Definition,
+    rows: Vec<Image>,
+    is_next: bool,
+    after: Option<String>,
+    span: Span,
+) -> Result<Answer, Failure> {
+    let view = source::view(definition).map_err(|error| failure(error, span))?;
+    Ok(Answer::Page { view, rows, is_next, after })
+}
+
+/// The rows of which some are the first.
+fn set(first: &Rows, of: &Of, filter: &Option<Test>, shown: &Shown) -> Rows {
+    Rows {
+        collection: first.collection.clone(),
+        of: of.clone(),
+        filter: filter.clone(),
+        shown: shown.clone(),
+    }
+}
+
+/// An error of the extension as one of the query.
+pub(super) fn failure(error: Error, span: Span) -> Failure {
+    let fault = match error.kind {
+        Kind::InsufficientPrivilege | Kind::Unauthorized => Fault::PermissionDenied,
+        Kind::InvalidParameter | Kind::InvalidToken | Kind::InvalidCursor => Fault::InvalidArgument,
+        _ => Fault::InvalidQuery,
+    };
+    let message = match error.detail {
+        Some(detail) => format!("{} ({detail})", error.message),
+        None => error.message,
+    };
+    Failure { fault, message, hint: error.hint, span }
+}

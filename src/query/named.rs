@@ -1,0 +1,91 @@
+//! Collections, indexes and fields by the names that queries call them.
+
+use event_source_model::event::View;
+use event_source_model::query::{Failure, Fault, Name};
+use pgrx::pg_sys;
+
+use crate::error::Error;
+use crate::order;
+use crate::source::{self, Collection};
+
+use super::answer::failure;
+
+/// The collection of that name.
+pub(super) fn collection(name: &Name) -> Result<Collection, Failure> {
+    let found = Collection::by_name(&name.text).map_err(|error| failure(error, name.span))?;
+    found.ok_or_else(|| {
+        let message = format!("Unbound variable `{}`", name.text);
+        Failure::new(Fault::UnboundVariable, message, name.span)
+            .hint("collections are the tables that event_source.capture was called for")
+    })
+}
+
+/// How a document is shown of which nothing but its collection is known.
+pub(super) fn view(collection: &Collection) -> View {
+    View {
+        collection: collection.name.clone(),
+        fields: None,
+        projection: None,
+        history: order::history_id(),
+    }
+}
+
+/// The index that a query calls by its name, or by what follows the table's name in it, in any of the
+/// ways to write `byName`: `byName`, `by_name`, `product_by_name`, `product_byName`.
+pub(super) fn index(table: pg_sys::Oid, name: &Name) -> Result<pg_sys::Oid, Failure> {
+    let relation = |oid| source::relation_name(oid).unwrap_or_default();
+    let table_name = relation(table);
+    let snake = snake(&name.text);
+    let wanted = [
+        name.text.clone(),
+        snake.clone(),
+        format!("{table_name}_{snake}"),
+        format!("{table_name}_{}", name.text),
+    ];
+    let indexes: Vec<(pg_sys::Oid, String)> =
+        source::indexes(table).into_iter().map(|oid| (oid, relation(oid))).collect();
+    let found = wanted.iter().find_map(|wanted| indexes.iter().find(|(_, name)| name == wanted));
+    found.map(|(oid, _)| *oid).ok_or_else(|| {
+        let message = format!("The function `{}` does not exist", name.text);
+        Failure::syntax(message, name.span).hint(format!(
+            "an index of the table can be called, by its name or without \"{table_name}_\" before it"
+        ))
+    })
+}
+
+/// The column of a field. `id` is the primary key where no column is called so.
+pub(super) fn column(table: pg_sys::Oid, name: &Name) -> Result<String, Failure> {
+    let exists =
+        |column: &str| source::columns(table, "fields", &[Some(column.to_owned())]).is_ok();
+    if exists(&name.text) {
+        return Ok(name.text.clone());
+    }
+    if name.text == "id"
+        && let Some(column) = source::only_key_column(table)
+    {
+        return Ok(column);
+    }
+    Err(missing(name))
+}
+
+fn missing(name: &Name) -> Failure {
+    Failure::syntax(format!("The field `{}` does not exist", name.text), name.span)
+}
+
+/// `byName` as `by_name`.
+fn snake(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 4);
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !out.is_empty() && !out.ends_with('_') {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+/// An error while something of that name was looked at.
+pub(super) fn at(name: &Name) -> impl Fn(Error) -> Failure {
+    let span = name.span;
+    move |error| failure(error, span)
+}

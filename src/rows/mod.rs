@@ -1,0 +1,13 @@
+//! The rows of a source's set, as they are under the active snapshot.
+//!
+//! Guarantees the order of the primary key, so that reading can go on behind any row, and work bounded
+//! by a thousand rows at a time, whatever the filter lets through. Reads as the source's
+//! role, whose rights the caller has checked. Runs in the worker.
+//!
+//! - [`select`]: the SQL of a set
+//! - [`mod@page`]: reading it
+
+mod page;
+mod select;
+
+pub(crate) use page::{Rows, page};

@@ -1,0 +1,86 @@
+//! Reading the rows of a set, a page at a time.
+
+use event_source_model::image::Image;
+use event_source_model::source::Definition;
+use pgrx::prelude::*;
+
+use super::select::Select;
+use crate::capture::Selected;
+use crate::error::{Error, Kind, Result};
+use crate::log;
+use crate::matching::guarded;
+use crate::pg::relation::Relation;
+use crate::pg::role::ActingAs;
+use crate::source;
+
+/// Rows that one statement looks at. Its result is held whole, but for what is stored out of line: some
+/// megabytes.
+const LOOKED_AT: u32 = 1_001;
+/// Bytes of images after which a page ends.
+const MOST_BYTES: usize = 1024 * 1024;
+
+/// Some rows of a set.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(crate) images: Vec<Image>,
+    /// The key behind which there may be more.
+    pub(crate) next: Option<Vec<String>>,
+    /// Rows looked at.
+    pub(crate) looked_at: u32,
+}
+
+/// Reads up to `limit` rows behind the key `after`, of at most [`LOOKED_AT`]: fewer do not say that there
+/// are no more, no `next` does.
+///
+/// # Errors
+/// The table has no primary key, or a value of the set or of `after` is none of its column's type.
+pub(crate) fn page(definition: &Definition, after: Option<&[String]>, limit: u32) -> Result<Rows> {
+    let table = source::relation_of(definition.collection)?
+        .and_then(Relation::peek)
+        .ok_or_else(|| Error::new(Kind::SourceGone, "the table is no longer captured"))?;
+    let columns = Selected::of(table.oid(), definition.fields.as_deref());
+    let role = source::role(&definition.role)?;
+    // Without a filter each row is one of those wanted, and one more tells whether there are more.
+    let all = definition.filter.is_none();
+    let look = if all { limit.saturating_add(1).min(LOOKED_AT) } else { LOOKED_AT };
+    guarded(|| {
+        let select = Select::of(definition, &table, &columns, after, look)?;
+        // The filter is the role's own.
+        let _acting = ActingAs::restricted(role);
+        read(&select, &columns, limit, look)
+    })
+}
+
+/// `limit` rows of those that a statement with the limit `look` finds.
+fn read(select: &Select, columns: &Selected, limit: u32, look: u32) -> Result<Rows> {
+    let values: Vec<_> = select.values.iter().map(|value| value.as_str().into()).collect();
+    let failed = |error| Error::new(Kind::Corrupted, format!("the rows cannot be read: {error}"));
+    Spi::connect(|client| {
+        let mut found = client.select(&select.text, None, &values).map_err(failed)?;
+        let count = columns.shape().columns.len();
+        let mut rows = Rows { images: Vec::new(), next: None, looked_at: 0 };
+        let mut bytes = 0;
+        while found.next().is_some() {
+            if rows.images.len() == limit as usize || bytes >= MOST_BYTES {
+                return Ok(rows);
+            }
+            rows.looked_at += 1;
+            rows.next = found.get(count + 2).map_err(failed)?;
+            if found.get::<bool>(count + 1).map_err(failed)? != Some(true) {
+                continue;
+            }
+            let values: Vec<_> = (1..=count)
+                .map(|at| found.get_datum_by_ordinal(at))
+                .collect::<spi::SpiResult<_>>()
+                .map_err(failed)?;
+            // SAFETY: the statement selects the columns in their order.
+            let image = unsafe { columns.image(&values) };
+            bytes += log::image_size(&image);
+            rows.images.push(image);
+        }
+        if rows.looked_at < look {
+            rows.next = None;
+        }
+        Ok(rows)
+    })
+}
