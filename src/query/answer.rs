@@ -19,8 +19,10 @@ use crate::order::reading::Reading;
 use crate::pg::role::ActingAs;
 use crate::{log, rows, source};
 
-/// What one query may take: the worker answers nobody else meanwhile.
-const LONGEST: Duration = Duration::from_secs(2);
+/// What one page may take, and then one query: the worker answers nobody else meanwhile. A page that is
+/// not full by then says where to go on; what needs more than its pages is refused.
+const PAGE: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_millis(500);
 
 /// Answers a query as a role, in a transaction.
 ///
@@ -92,12 +94,13 @@ impl Answering<'_> {
         span: Span,
     ) -> Result<(Vec<Image>, Option<String>), Failure> {
         let mut images = Vec::new();
+        let full = Instant::now() + PAGE;
         loop {
             let wanted = size - images.len() as u32;
             let found = self.read(definition, after.as_deref(), wanted, span)?;
             images.extend(found.images);
             after = found.next;
-            if after.is_none() || images.len() == size as usize {
+            if after.is_none() || images.len() == size as usize || Instant::now() > full {
                 break;
             }
         }
@@ -188,7 +191,7 @@ impl Answering<'_> {
         span: Span,
     ) -> Result<rows::Rows, Failure> {
         if Instant::now() > self.until {
-            let message = format!("the query took more than {} s", LONGEST.as_secs());
+            let message = format!("the query took more than {} ms", LONGEST.as_millis());
             return Err(Failure::new(Fault::TimeOut, message, span)
                 .hint("ask for fewer rows, or for those of an index"));
         }

@@ -259,6 +259,29 @@ fn a_set_is_read_page_by_page_in_the_order_of_its_key() {
 }
 
 #[test]
+fn a_query_that_looks_at_many_rows_is_answered_in_pieces_or_refused_and_delays_no_stream() {
+    let shop = Shop::open();
+    shop.run(&["INSERT INTO product (id, name, shop)
+        SELECT n, 'x', n / 150000 FROM generate_series(1, 300000) n; ANALYZE product"]);
+    // Those wanted stand at the end of the key's order.
+    let query = json!(["Product.where(.shop == 2).pageSize(10)"]);
+    let pages = ask(&shop, Driver::Python, "paginate", &query);
+    assert_eq!(pages.iter().flat_map(ids).collect::<Vec<_>>(), ["300000"]);
+    assert!(pages.len() > 1, "one answer took it all");
+    let query = json!(["Product.firstWhere(.shop == 3)"]);
+    let config = json!({ "mode": "query", "secret": shop.secret, "query": query });
+    for driver in DRIVERS {
+        let error = driver.start(&shop.cluster, &config).error();
+        assert_eq!(
+            (&error["code"], &error["status"]),
+            (&json!("time_out"), &json!(440)),
+            "{error}"
+        );
+        assert_eq!(error["class"], "QueryTimeoutError", "{error}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_query_is_said_where_it_stands() {
     let shop = Shop::open();
     shop.run(&[FRUIT]);
