@@ -245,17 +245,21 @@ fn a_set_is_read_page_by_page_in_the_order_of_its_key() {
     for driver in DRIVERS {
         let pages = ask(&shop, driver, "paginate", &json!(["Product.all().pageSize(2000)"]));
         let sizes: Vec<usize> = pages.iter().map(|page| ids(page).len()).collect();
-        assert_eq!(sizes, [2000, 2000, 1000], "{driver:?}");
+        // A page may be cut short by its time, never longer than it was asked for.
+        assert!(
+            sizes.len() >= 3 && sizes.iter().all(|&size| size <= 2000),
+            "{driver:?}: {sizes:?}"
+        );
         let all: Vec<String> = pages.iter().flat_map(ids).collect();
         let wanted: Vec<String> = (1..=5000).map(|id| id.to_string()).collect();
         assert_eq!(all, wanted);
     }
-    // A filter that lets little through: each page is as full as it can be.
+    // A filter that lets little through.
     let query = json!(["Product.where(.shop == 1 && .id > 4900).pageSize(10)"]);
     let pages = ask(&shop, Driver::Python, "paginate", &query);
     let sizes: Vec<usize> = pages.iter().map(|page| ids(page).len()).collect();
     assert_eq!(sizes.iter().sum::<usize>(), 33);
-    assert!(sizes[..3].iter().all(|&size| size == 10), "{sizes:?}");
+    assert!(sizes.len() >= 4 && sizes.iter().all(|&size| size <= 10), "{sizes:?}");
 }
 
 #[test]
