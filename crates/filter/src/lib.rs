@@ -250,18 +250,12 @@ fn quoted(name: &str) -> String {
 
 /// The whole place of a test.
 fn span(test: &Test) -> Span {
-    let over = |spans: &mut dyn Iterator<Item = Span>| {
-        let (mut start, mut end) = (u32::MAX, 0);
-        for span in spans {
-            (start, end) = (start.min(span.start), end.max(span.end));
-        }
-        Span { start, end }
-    };
+    let over = |a: Span, b: Span| Span { start: a.start.min(b.start), end: a.end.max(b.end) };
     match test {
         Test::Column(name) => name.span,
         Test::Constant(_, span) | Test::Call(_, _, span) => *span,
         Test::Not(of) | Test::Minus(of) => span(of),
-        Test::Binary(_, left, right) => over(&mut [span(left), span(right)].into_iter()),
-        Test::In(of, _, list) => over(&mut [*list, span(of)].into_iter()),
+        Test::Binary(_, left, right) => over(span(left), span(right)),
+        Test::In(of, _, list) => over(*list, span(of)),
     }
 }

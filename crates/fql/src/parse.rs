@@ -40,6 +40,23 @@ enum Suffix {
     Assert,
 }
 
+impl Suffix {
+    fn behind(self, of: Expr) -> Kind {
+        let of = Box::new(of);
+        match self {
+            Self::Field { name, optional } => Kind::Field { of, name, optional },
+            Self::Call(arguments) => Kind::Call { function: of, arguments },
+            Self::Access(arguments) => Kind::Access { of, arguments },
+            Self::Assert => Kind::Assert(of),
+        }
+    }
+}
+
+/// What a field is of that has nothing before it.
+fn this_before(at: Span) -> Expr {
+    Expr::new(Kind::This, Span { start: at.start, end: at.start })
+}
+
 /// Reads a query.
 ///
 /// # Errors
@@ -163,19 +180,11 @@ fn operand<'s>(
         .or(just('-').to(Unary::Minus))
         .map_with(|sign, e| (sign, span(e.span())))
         .then_ignore(blank());
-    let operand = atom(inner.clone()).then_ignore(blank()).foldl_with(
-        suffix(inner).then_ignore(blank()).repeated(),
-        |of, suffix, e| {
-            let of = Box::new(of);
-            let kind = match suffix {
-                Suffix::Field { name, optional } => Kind::Field { of, name, optional },
-                Suffix::Call(arguments) => Kind::Call { function: of, arguments },
-                Suffix::Access(arguments) => Kind::Access { of, arguments },
-                Suffix::Assert => Kind::Assert(of),
-            };
-            Expr::new(kind, trimmed(e.slice(), e.span()))
-        },
-    );
+    let operand = atom(inner.clone())
+        .then_ignore(blank())
+        .foldl_with(suffix(inner).then_ignore(blank()).repeated(), |of, suffix, e| {
+            Expr::new(suffix.behind(of), trimmed(e.slice(), e.span()))
+        });
     signs.repeated().foldr(operand, |(sign, at): (Unary, Span), of| {
         let span = Span { start: at.start, end: of.span.end };
         Expr::new(Kind::Unary(sign, Box::new(of)), span)
@@ -197,15 +206,7 @@ fn atom<'s>(
             .map(|name| Suffix::Field { name, optional: false })
             .or(list('[', ']').map(Suffix::Access)),
     );
-    let this = this.map_with(|suffix, e| {
-        let at = span(e.span());
-        let of = Box::new(Expr::new(Kind::This, Span { start: at.start, end: at.start }));
-        match suffix {
-            Suffix::Access(arguments) => Kind::Access { of, arguments },
-            Suffix::Field { name, optional } => Kind::Field { of, name, optional },
-            Suffix::Call(_) | Suffix::Assert => Kind::This,
-        }
-    });
+    let this = this.map_with(|suffix, e| suffix.behind(this_before(span(e.span()))));
     let word = name().map(|name| Kind::Name(name.text));
     let tuple = list('(', ')').map(|mut items| match items.len() {
         // Parentheses around one expression are only there to read.
@@ -273,10 +274,8 @@ fn projection<'s>(
     let field = name().padded_by(space()).then(value.or_not());
     let field = field.map(|(name, value)| {
         let value = value.unwrap_or_else(|| {
-            let at = name.span;
-            let this = Expr::new(Kind::This, Span { start: at.start, end: at.start });
-            let (of, name) = (Box::new(this), name.clone());
-            Expr::new(Kind::Field { of, name, optional: false }, at)
+            let field = Suffix::Field { name: name.clone(), optional: false };
+            Expr::new(field.behind(this_before(name.span)), name.span)
         });
         (name, value)
     });

@@ -66,7 +66,8 @@ fn answer(out: &mut String, of: &Answer, txn_ts: i64) {
             out.push(']');
         }
         Answer::Object(fields) => {
-            object(out, fields, |out, field| answer(out, field, txn_ts));
+            let fields = fields.iter().map(|(name, field)| (name.as_str(), field));
+            v10_value::object(out, fields, |out, field| answer(out, field, txn_ts));
         }
         Answer::Page { view, rows, is_next, after } => {
             // What Set.paginate gives has no tag: the Python driver reads a plain object.
@@ -123,22 +124,11 @@ fn constant(out: &mut String, of: &Constant) {
             }
             out.push(']');
         }
-        Constant::Object(fields) => object(out, fields, constant),
-    }
-}
-
-/// An object, wrapped when a name could be taken for a tag.
-fn object<T>(out: &mut String, fields: &[(String, T)], mut field: impl FnMut(&mut String, &T)) {
-    let wrap = fields.iter().any(|(name, _)| name.starts_with('@'));
-    out.push_str(if wrap { "{\"@object\":{" } else { "{" });
-    for (at, (name, value)) in fields.iter().enumerate() {
-        if at > 0 {
-            out.push(',');
+        Constant::Object(fields) => {
+            let fields = fields.iter().map(|(name, field)| (name.as_str(), field));
+            v10_value::object(out, fields, constant);
         }
-        json::name(out, name);
-        field(out, value);
     }
-    out.push_str(if wrap { "}}" } else { "}" });
 }
 
 #[derive(Clone, Copy, Default)]

@@ -28,7 +28,7 @@ pub fn data(out: &mut String, view: &View, image: &Image, txn_ts: i64) {
         // What a projection names is there, null or not; a document has no nulls.
         let nulls = view.projection.is_some();
         let shown = fields.iter().filter(|field| nulls || !field.value.is_null());
-        return object(out, shown.map(|field| (field.name, field.value)));
+        return object(out, shown.map(|field| (field.name, field.value)), value);
     };
     out.push_str("{\"@doc\":{\"id\":");
     json::string(out, &key.text());
@@ -86,7 +86,7 @@ pub fn value(out: &mut String, value: &Value) {
         }
         Value::Object(fields) => {
             let fields = fields.iter().filter(|(_, field)| !field.is_null());
-            object(out, fields.map(|(name, field)| (name.as_str(), field)));
+            object(out, fields.map(|(name, field)| (name.as_str(), field)), self::value);
         }
     }
 }
@@ -112,7 +112,11 @@ fn double(out: &mut String, value: &Value) {
 }
 
 /// Appends an object, wrapped when a name could be taken for a tag.
-fn object<'a>(out: &mut String, fields: impl Iterator<Item = (&'a str, &'a Value)> + Clone) {
+pub(crate) fn object<'a, T>(
+    out: &mut String,
+    fields: impl Iterator<Item = (&'a str, T)> + Clone,
+    mut value: impl FnMut(&mut String, T),
+) {
     let wrap = fields.clone().any(|(name, _)| name.starts_with('@'));
     out.push_str(if wrap { "{\"@object\":{" } else { "{" });
     for (at, (name, field)) in fields.enumerate() {

@@ -6,7 +6,7 @@ use event_source_model::query::{
 
 use super::meaning::Meaning;
 use super::shown::{mapped, show, watched};
-use super::{Scope, unsupported};
+use super::{Scope, unsupported, wrong_count};
 use crate::ast::{Expr, Kind};
 
 const LARGEST_PAGE: u32 = 16_000;
@@ -190,11 +190,7 @@ impl<'a> Call<'a> {
     }
 
     fn wrong_count(self, wanted: usize) -> Failure {
-        let message = format!(
-            "callee function expects exactly {wanted} arguments, but {} were provided",
-            self.arguments.len()
-        );
-        Failure::new(Fault::InvalidFunctionInvocation, message, self.span)
+        wrong_count(wanted, self.arguments.len(), self.span)
     }
 }
 

@@ -11,7 +11,7 @@ mod shown;
 
 use std::collections::HashMap;
 
-use event_source_model::query::{Ask, Constant, Failure, Name, Span};
+use event_source_model::query::{Ask, Constant, Failure, Fault, Name, Span};
 
 use crate::ast::Block;
 use crate::template::Template;
@@ -67,4 +67,10 @@ fn ask(meaning: Meaning, span: Span) -> Result<Ask, Failure> {
 /// For what FQL has and this part of it has not.
 fn unsupported(what: &str, span: Span) -> Failure {
     Failure::syntax(format!("{what} is not supported"), span)
+}
+
+fn wrong_count(wanted: usize, given: usize, span: Span) -> Failure {
+    let message =
+        format!("callee function expects exactly {wanted} arguments, but {given} were provided");
+    Failure::new(Fault::InvalidFunctionInvocation, message, span)
 }

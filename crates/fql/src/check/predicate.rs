@@ -1,10 +1,10 @@
 //! Predicates: expressions over a row.
 
-use event_source_model::query::{Constant, Failure, Fault, Function, Name, Span, Test};
+use event_source_model::query::{Constant, Failure, Function, Name, Span, Test};
 
 use super::meaning::{negated, too_deep};
 use super::shown::{column, is_row, row_and_body};
-use super::{Scope, unsupported};
+use super::{Scope, unsupported, wrong_count};
 use crate::ast::{Expr, Kind, Unary};
 
 impl<'a> Scope<'a> {
@@ -83,11 +83,7 @@ impl<'a> Scope<'a> {
         };
         let count = function.operands() - 1;
         if arguments.len() != count {
-            let message = format!(
-                "callee function expects exactly {count} arguments, but {} were provided",
-                arguments.len()
-            );
-            return Err(Failure::new(Fault::InvalidFunctionInvocation, message, span));
+            return Err(wrong_count(count, arguments.len(), span));
         }
         let operands = std::iter::once(of).chain(arguments).map(|operand| self.test(operand, row));
         Ok(Test::Call(function, operands.collect::<Result<_, _>>()?, span))
