@@ -180,6 +180,14 @@ fn restored(cluster: &Cluster, database: &str, dump: &Path, options: &[&str]) ->
     cluster.connect_to(database)
 }
 
+/// Database `other`, made of a dump in the order of these entries of it.
+fn restored_in_order(cluster: &Cluster, dump: &Path, entries: &[String]) -> Client {
+    let file = dump.with_extension("list");
+    std::fs::write(&file, entries.join("\n")).unwrap();
+    cluster.create_database("other");
+    restored(cluster, "other", dump, &[&format!("--use-list={}", file.display())])
+}
+
 #[test]
 fn a_dump_holds_captures_keys_secrets_and_revocations_and_nothing_of_the_log() {
     let (cluster, _client, _) = shop();
@@ -245,11 +253,7 @@ fn a_primary_key_that_is_complete_only_after_the_triggers_are_there_is_no_schema
         cluster.contents(&dump).into_iter().partition(|entry| entry.contains(" INDEX ATTACH "));
     assert_eq!(late.len(), 2, "one for each partition");
     list.extend(late);
-    let file = dump.with_extension("list");
-    std::fs::write(&file, list.join("\n")).unwrap();
-    cluster.create_database("other");
-    let use_list = format!("--use-list={}", file.display());
-    let mut there = restored(&cluster, "other", &dump, &[&use_list]);
+    let mut there = restored_in_order(&cluster, &dump, &list);
     assert_eq!(dumped_rows(&mut there), dumped_rows(&mut client));
     goes_on(&mut there, &before, 0);
 }
@@ -269,11 +273,7 @@ fn a_primary_key_that_comes_after_the_triggers_is_no_schema_break_and_one_that_g
         "t, p, its two partitions and how they belong to it, a.first: {late:?}"
     );
     list.extend(late);
-    let file = dump.with_extension("list");
-    std::fs::write(&file, list.join("\n")).unwrap();
-    cluster.create_database("other");
-    let use_list = format!("--use-list={}", file.display());
-    let mut there = restored(&cluster, "other", &dump, &[&use_list]);
+    let mut there = restored_in_order(&cluster, &dump, &list);
     is_captured_as(&mut there, &mut client, "other");
     goes_on(&mut there, &before, 0);
     let token = mint(&mut there, "event_source('p')");
