@@ -1,4 +1,6 @@
-//! From a token and where to start to a source and a position.
+//! From a token and where to start to a source and a position, and from there to a page.
+
+use std::time::Duration;
 
 use event_source_door::message::StartAt;
 use event_source_model::event::Page;
@@ -11,18 +13,22 @@ use crate::log::floor;
 use crate::matching::Evaluator;
 use crate::order::history;
 use crate::order::reading::Reading;
+use crate::rows::snapshot;
 use crate::source;
 
 /// Events of a page when the caller does not say.
 pub const DEFAULT_PAGE_SIZE: u32 = 100;
 const LARGEST_PAGE: u32 = 16_000;
+/// What the rows of a snapshot's page may take: the worker answers nobody else meanwhile.
+const ROWS: Duration = Duration::from_millis(100);
 
-/// Where a reader of `source` starts. Needs an active snapshot.
+/// Where a reader of `source` starts. Needs an active snapshot that was taken after `closed` was read.
 ///
 /// # Errors
 /// For a cursor that is none, a position of another history, and one that the log no longer holds.
-pub fn position(source: &Source, start: &StartAt) -> Result<Position> {
+pub fn position(source: &Source, start: &StartAt, closed: i64) -> Result<Position> {
     let (history, position) = match start {
+        StartAt::Snapshot => (history::history_id(), snapshot::start(&source.definition, closed)?),
         StartAt::Token => {
             let skipping = (!source.start.seen.is_empty()).then_some(source.id);
             (source.history, Position { skipping, ..source.start.position() })
@@ -55,8 +61,19 @@ pub fn position(source: &Source, start: &StartAt) -> Result<Position> {
 pub fn page(source: &Source, start: &StartAt, page_size: u32) -> Result<Page> {
     check_page_size(page_size)?;
     let reading = Reading::begin()?;
-    let from = position(source, start)?;
+    let from = position(source, start, reading.closed)?;
     let view = source::view(&source.definition)?;
+    if from.snapshot.is_some() {
+        let part = snapshot::read(&source.definition, &from, page_size, ROWS)?;
+        return Ok(Page {
+            view,
+            events: part.events,
+            ends_snapshot: part.position.snapshot.is_none(),
+            position: part.position,
+            has_next: true,
+            error: None,
+        });
+    }
     let mut evaluator = Evaluator::open(&source.definition)?;
     let skip = read::Skip::of(source, &from);
     let limits = read::Limits::of_page(page_size);
@@ -67,6 +84,7 @@ pub fn page(source: &Source, start: &StartAt, page_size: u32) -> Result<Page> {
         events: chunk.events,
         position: chunk.position,
         has_next: chunk.has_next,
+        ends_snapshot: false,
         error: chunk.error,
     })
 }

@@ -11,3 +11,4 @@ pub mod snapshot;
 pub mod subtransaction;
 pub mod timeline;
 pub mod transaction;
+pub mod wal;

@@ -98,7 +98,7 @@ impl Answering<'_> {
         loop {
             let wanted = size - images.len() as u32;
             let found = self.read(definition, after.as_deref(), wanted, span)?;
-            images.extend(found.images);
+            images.extend(found.rows.into_iter().map(|row| row.image));
             after = found.next;
             if after.is_none() || images.len() == size as usize || Instant::now() > full {
                 break;
@@ -174,8 +174,8 @@ impl Answering<'_> {
         loop {
             let found = self.read(definition, after.as_deref(), 1, span)?;
             after = found.next;
-            if let Some(first) = found.images.into_iter().next() {
-                return Ok(Some(first));
+            if let Some(first) = found.rows.into_iter().next() {
+                return Ok(Some(first.image));
             }
             if after.is_none() {
                 return Ok(None);
@@ -197,7 +197,8 @@ impl Answering<'_> {
         }
         let found = rows::page(definition, after, limit).map_err(|error| failure(error, span))?;
         self.reads += u64::from(found.looked_at);
-        self.bytes += found.images.iter().map(|image| log::image_size(image) as u64).sum::<u64>();
+        let sizes = found.rows.iter().map(|row| log::image_size(&row.image) as u64);
+        self.bytes += sizes.sum::<u64>();
         Ok(found)
     }
 }

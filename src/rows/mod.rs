@@ -6,8 +6,10 @@
 //!
 //! - [`select`]: the SQL of a set
 //! - [`mod@page`]: reading it
+//! - [`snapshot`]: its rows as the first events of a reader
 
 mod page;
 mod select;
+pub(crate) mod snapshot;
 
 pub(crate) use page::{Rows, page};

@@ -11,6 +11,7 @@ use crate::log;
 use crate::matching::guarded;
 use crate::pg::relation::Relation;
 use crate::pg::role::ActingAs;
+use crate::pg::wal;
 use crate::source;
 
 /// Rows that one statement looks at. Its result is held whole, but for what is stored out of line: some
@@ -22,11 +23,19 @@ const MOST_BYTES: usize = 1024 * 1024;
 /// Some rows of a set.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    pub(crate) images: Vec<Image>,
+    pub(crate) rows: Vec<Row>,
     /// The key behind which there may be more.
     pub(crate) next: Option<Vec<String>>,
     /// Rows looked at.
     pub(crate) looked_at: u32,
+}
+
+/// A row of a set.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// The texts of its primary key.
+    pub(crate) key: Vec<String>,
+    pub(crate) image: Image,
 }
 
 /// Reads up to `limit` rows behind the key `after`, of at most [`LOOKED_AT`]: fewer do not say that there
@@ -34,6 +43,9 @@ pub(crate) struct Rows {
 ///
 /// # Errors
 /// The table has no primary key, or a value of the set or of `after` is none of its column's type.
+///
+/// What is given out is flushed: the reader will follow the log from here, and after a crash the log
+/// would never say that a row is gone which was never there.
 pub(crate) fn page(definition: &Definition, after: Option<&[String]>, limit: u32) -> Result<Rows> {
     let table = source::relation_of(definition.collection)?
         .and_then(Relation::peek)
@@ -43,12 +55,31 @@ pub(crate) fn page(definition: &Definition, after: Option<&[String]>, limit: u32
     // Without a filter each row is one of those wanted, and one more tells whether there are more.
     let all = definition.filter.is_none();
     let look = if all { limit.saturating_add(1).min(LOOKED_AT) } else { LOOKED_AT };
-    guarded(|| {
+    let rows = guarded(|| {
         let select = Select::of(definition, &table, &columns, after, look)?;
         // The filter is the role's own.
         let _acting = ActingAs::restricted(role);
         read(&select, &columns, limit, look)
-    })
+    });
+    let rows = rows.map_err(|error| match after {
+        Some(key) if !is_key(&table, key) => {
+            Error::new(Kind::InvalidCursor, "the cursor is of another table")
+        }
+        _ => error,
+    })?;
+    wal::flush_inserted();
+    Ok(rows)
+}
+
+/// Whether these are texts of the primary key's types.
+fn is_key(table: &Relation, key: &[String]) -> bool {
+    let read = guarded(|| {
+        let select = Select::of_key(table, key)?;
+        let values: Vec<_> = select.values.iter().map(|value| value.as_str().into()).collect();
+        Spi::connect(|client| client.select(&select.text, None, &values).map(drop))
+            .map_err(|error| Error::new(Kind::InvalidCursor, error.to_string()))
+    });
+    read.is_ok()
 }
 
 /// `limit` rows of those that a statement with the limit `look` finds.
@@ -58,14 +89,16 @@ fn read(select: &Select, columns: &Selected, limit: u32, look: u32) -> Result<Ro
     Spi::connect(|client| {
         let mut found = client.select(&select.text, None, &values).map_err(failed)?;
         let count = columns.shape().columns.len();
-        let mut rows = Rows { images: Vec::new(), next: None, looked_at: 0 };
+        let mut rows = Rows { rows: Vec::new(), next: None, looked_at: 0 };
         let mut bytes = 0;
         while found.next().is_some() {
-            if rows.images.len() == limit as usize || bytes >= MOST_BYTES {
+            if rows.rows.len() == limit as usize || bytes >= MOST_BYTES {
                 return Ok(rows);
             }
             rows.looked_at += 1;
-            rows.next = found.get(count + 2).map_err(failed)?;
+            let key: Option<Vec<String>> = found.get(count + 2).map_err(failed)?;
+            let key = key.expect("a primary key has columns, and none is null");
+            rows.next = Some(key.clone());
             if found.get::<bool>(count + 1).map_err(failed)? != Some(true) {
                 continue;
             }
@@ -76,7 +109,7 @@ fn read(select: &Select, columns: &Selected, limit: u32, look: u32) -> Result<Ro
             // SAFETY: the statement selects the columns in their order.
             let image = unsafe { columns.image(&values) };
             bytes += log::image_size(&image);
-            rows.images.push(image);
+            rows.rows.push(Row { key, image });
         }
         if rows.looked_at < look {
             rows.next = None;

@@ -53,6 +53,16 @@ impl Select {
         Ok(select)
     }
 
+    /// Reads nothing but the key itself: fails for what is no key of the table.
+    pub(super) fn of_key(table: &Relation, key: &[String]) -> Result<Self> {
+        let mut select = Self { text: String::new(), values: Vec::new() };
+        let columns = written::primary_key(table.oid())?.keys;
+        let values = columns.iter().zip(key).map(|(column, text)| select.value(text, &column.of));
+        let values: Vec<String> = values.collect();
+        select.text = format!("select {}", values.join(", "));
+        Ok(select)
+    }
+
     fn set(&mut self, set: &Set, table: &Relation, key: &Written) -> Result<String> {
         match set {
             Set::Collection => Ok("true".to_owned()),

@@ -21,10 +21,13 @@ use crate::feed::{read, request};
 use crate::matching::Evaluator;
 use crate::order::reading::Reading;
 use crate::pg::transaction;
+use crate::rows::snapshot;
 use crate::{query, settings, source};
 
 /// Rights of open sources are looked at again at most this often.
 const RECHECK: Duration = Duration::from_secs(1);
+/// What one batch of a snapshot's rows may take.
+const ROWS: Duration = Duration::from_millis(20);
 /// Sources looked at again in one turn, so that the tail is not kept waiting.
 const RECHECKED_AT_ONCE: usize = 200;
 
@@ -72,9 +75,9 @@ impl Answerer {
         let published = tailer.published();
         let sources = &mut self.sources;
         transaction::run(|| {
-            let _reading = Reading::begin()?;
+            let reading = Reading::begin()?;
             let source = opened(access)?;
-            let position = request::position(&source, start)?;
+            let position = request::position(&source, start, reading.closed)?;
             check_not_before(access.wire, &source, &position)?;
             check_not_over(&source, &position, published)?;
             let skip = position.skipping.is_some();
@@ -104,6 +107,11 @@ impl Answerer {
         let definition = &registered.definition;
         transaction::run(|| {
             let _reading = Reading::begin()?;
+            if from.snapshot.is_some() {
+                let part = snapshot::read(definition, &from, limit.max(1), ROWS)?;
+                let (events, position) = (part.events, part.position);
+                return Ok(Batch { events, position, live: false, error: None });
+            }
             let mut evaluator = Evaluator::open(definition)?;
             let limits = read::Limits::of_slice(limit.max(1));
             // The server skips what the token's statement saw; see `Opened::start`.

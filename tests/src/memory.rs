@@ -18,15 +18,20 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// # Panics
 /// When one of them is not there before `work`.
 pub fn peaks<const N: usize, R>(processes: [Pid; N], work: impl FnOnce() -> R) -> ([u64; N], R) {
-    let held = || processes.map(|process| process.own_memory().unwrap_or(0));
-    let before = held();
+    let before = held(processes);
     assert!(!before.contains(&0), "one of {processes:?} is gone");
+    let (most, given) = most(processes, work);
+    (std::array::from_fn(|at| most[at] - before[at]), given)
+}
+
+/// What each process held of its own at most while `work` ran, in bytes, and what `work` gave.
+pub fn most<const N: usize, R>(processes: [Pid; N], work: impl FnOnce() -> R) -> ([u64; N], R) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let watcher = scope.spawn(|| {
-            let mut most = before;
+            let mut most = held(processes);
             while !done.load(Ordering::Relaxed) {
-                for (most, now) in most.iter_mut().zip(held()) {
+                for (most, now) in most.iter_mut().zip(held(processes)) {
                     *most = now.max(*most);
                 }
                 pause_until(Instant::now() + PAUSE);
@@ -36,7 +41,10 @@ pub fn peaks<const N: usize, R>(processes: [Pid; N], work: impl FnOnce() -> R) -
         let ends = SetAtEnd(&done);
         let given = work();
         drop(ends);
-        let most = watcher.join().expect("watching does not panic");
-        (std::array::from_fn(|at| most[at] - before[at]), given)
+        (watcher.join().expect("watching does not panic"), given)
     })
+}
+
+fn held<const N: usize>(processes: [Pid; N]) -> [u64; N] {
+    processes.map(|process| process.own_memory().unwrap_or(0))
 }

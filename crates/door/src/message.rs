@@ -15,7 +15,7 @@ use event_source_model::source::Start;
 use serde::{Deserialize, Serialize};
 
 /// Raised with every change to a type below. The worker refuses a server of another version.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Numbers a request of the server's; the answer carries it.
 pub type RequestId = u64;
@@ -66,6 +66,8 @@ pub enum StartAt {
     Cursor(String),
     /// Behind every transaction up to this one; microseconds since 1970.
     Timestamp(i64),
+    /// With the set's rows as they are, then with what happens from now on.
+    Snapshot,
 }
 
 /// From the worker to the server.

@@ -89,6 +89,8 @@ pub struct Page {
     /// Where the next page starts; it moves on even when `events` is empty.
     pub position: Position,
     pub has_next: bool,
+    /// With `events` the reader has all rows that there were when it began.
+    pub ends_snapshot: bool,
     /// Why the page ends here for good, after `events`.
     pub error: Option<Refusal>,
 }

@@ -25,6 +25,9 @@ pub struct Position {
     /// Of the stamp at `txn_ts`; [`NONE`] for a position that is not a transaction's. After a failover it
     /// decides whether the position is common to both servers.
     pub fingerprint: u64,
+    /// Before what follows, the set's rows as they are: those behind this key are still to be read, all of
+    /// them behind an empty one. `None` for a reader that has them, or never asked for them.
+    pub snapshot: Option<Vec<String>>,
 }
 
 impl Position {
@@ -38,13 +41,19 @@ impl Position {
 
     /// Just behind one event.
     pub fn at(txn_ts: i64, ordinal: u32) -> Self {
-        Self { txn_ts, ordinal, within: None, skipping: None, fingerprint: NONE }
+        Self { txn_ts, ordinal, within: None, skipping: None, fingerprint: NONE, snapshot: None }
     }
 
     /// The same place, with the fingerprint of its transaction.
     #[must_use]
     pub fn with(self, fingerprint: u64) -> Self {
         Self { fingerprint, ..self }
+    }
+
+    /// The same place, of a reader who is still to be given the rows behind a key.
+    #[must_use]
+    pub fn before_rows(self, behind: Vec<String>) -> Self {
+        Self { snapshot: Some(behind), ..self }
     }
 
     /// Whether an event of the transaction at `txn_ts` may still be unread here.
@@ -80,6 +89,8 @@ pub struct InvalidCursor;
 const VERSION: u8 = 1;
 /// The version byte's flag: the id of a token to skip by follows the fixed part.
 const SKIPPING: u8 = 0x80;
+/// The version byte's flag: what follows is the key of a row, and no place in a transaction.
+const SNAPSHOT: u8 = 0x40;
 /// Version, history, txn_ts, ordinal, fingerprint.
 const FIXED: usize = 1 + 8 + 8 + 4 + 8;
 
@@ -87,8 +98,9 @@ impl Cursor {
     /// The opaque text: base64url without padding.
     pub fn encode(&self) -> String {
         let mut bytes = Vec::with_capacity(FIXED);
-        let flag = if self.position.skipping.is_some() { SKIPPING } else { 0 };
-        bytes.push(VERSION | flag);
+        let skipping = if self.position.skipping.is_some() { SKIPPING } else { 0 };
+        let snapshot = if self.position.snapshot.is_some() { SNAPSHOT } else { 0 };
+        bytes.push(VERSION | skipping | snapshot);
         bytes.extend(self.history.to_be_bytes());
         bytes.extend(self.position.txn_ts.to_be_bytes());
         bytes.extend(self.position.ordinal.to_be_bytes());
@@ -96,8 +108,12 @@ impl Cursor {
         if let Some(token) = self.position.skipping {
             bytes.extend(token.to_be_bytes());
         }
-        if let Some(within) = &self.position.within {
-            bytes.extend(within);
+        match (&self.position.snapshot, &self.position.within) {
+            (Some(key), _) => {
+                bytes.extend(postcard::to_stdvec(key).expect("texts are plain data and encode"));
+            }
+            (None, Some(within)) => bytes.extend(within),
+            (None, None) => {}
         }
         URL_SAFE_NO_PAD.encode(bytes)
     }
@@ -106,14 +122,22 @@ impl Cursor {
     pub fn decode(text: &str) -> Result<Self, InvalidCursor> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidCursor)?;
         let (fixed, rest) = bytes.split_first_chunk::<FIXED>().ok_or(InvalidCursor)?;
-        if fixed[0] & !SKIPPING != VERSION {
+        if fixed[0] & !(SKIPPING | SNAPSHOT) != VERSION {
             return Err(InvalidCursor);
         }
-        let (skipping, within) = if fixed[0] & SKIPPING == 0 {
+        let (skipping, rest) = if fixed[0] & SKIPPING == 0 {
             (None, rest)
         } else {
-            let (token, within) = rest.split_first_chunk::<8>().ok_or(InvalidCursor)?;
-            (Some(u64::from_be_bytes(*token)), within)
+            let (token, rest) = rest.split_first_chunk::<8>().ok_or(InvalidCursor)?;
+            (Some(u64::from_be_bytes(*token)), rest)
+        };
+        let (within, snapshot) = if fixed[0] & SNAPSHOT == 0 {
+            ((!rest.is_empty()).then(|| rest.to_vec()), None)
+        } else {
+            match postcard::take_from_bytes(rest) {
+                Ok((key, [])) => (None, Some(key)),
+                _ => return Err(InvalidCursor),
+            }
         };
         let eight = |at: usize| <[u8; 8]>::try_from(&fixed[at..at + 8]).expect("eight bytes");
         let four = <[u8; 4]>::try_from(&fixed[17..21]).expect("four bytes");
@@ -122,9 +146,10 @@ impl Cursor {
             position: Position {
                 txn_ts: i64::from_be_bytes(eight(9)),
                 ordinal: u32::from_be_bytes(four),
-                within: (!within.is_empty()).then(|| within.to_vec()),
+                within,
                 skipping,
                 fingerprint: u64::from_be_bytes(eight(21)),
+                snapshot,
             },
         })
     }
@@ -139,9 +164,10 @@ mod tests {
         #[test]
         fn every_cursor_comes_back_from_its_text(
             history: u64, txn_ts: i64, ordinal: u32, within in proptest::option::of(proptest::collection::vec(any::<u8>(), 1..40)),
-            skipping: Option<u64>, fingerprint: u64,
+            skipping: Option<u64>, fingerprint: u64, snapshot: Option<Vec<String>>,
         ) {
-            let position = Position { txn_ts, ordinal, within, skipping, fingerprint };
+            let within = within.filter(|_| snapshot.is_none());
+            let position = Position { txn_ts, ordinal, within, skipping, fingerprint, snapshot };
             let cursor = Cursor { history, position };
             prop_assert_eq!(Cursor::decode(&cursor.encode()), Ok(cursor));
         }

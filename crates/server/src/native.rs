@@ -37,7 +37,6 @@ pub(crate) async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Res
     let opened = async {
         let mut params = Params::read(parts.uri.query(), &body)?;
         let asked = asked(&hub, &parts, &mut params)?;
-        params.refuse_snapshot()?;
         params.finish()?;
         let format = if sse { Format::Sse(asked.options) } else { Format::Lines(asked.options) };
         hub.open(asked.access, asked.start, format, request::client(&parts)).await
@@ -61,7 +60,6 @@ pub(crate) async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Respo
         let asked = asked(&hub, &parts, &mut params)?;
         let page_size = params.page_size()?;
         let wait = params.wait()?;
-        params.refuse_snapshot()?;
         params.finish()?;
         let page = hub.page(asked.access.clone(), asked.start, page_size).await?;
         let page = if wait > Duration::ZERO && is_idle(&page) {
@@ -108,9 +106,10 @@ fn is_idle(page: &Page) -> bool {
     page.events.is_empty() && !page.has_next && page.error.is_none()
 }
 
-/// The same request will be answered by the same page for ever.
+/// The same request will be answered by the same page for ever: not so the rows of a snapshot.
 fn is_final(page: &Page, page_size: u32) -> bool {
-    page.events.len() == page_size as usize && page.has_next && page.error.is_none()
+    let is_of_log = page.position.snapshot.is_none() && !page.ends_snapshot;
+    is_of_log && page.events.len() == page_size as usize && page.has_next && page.error.is_none()
 }
 
 /// Follows the source until something happens, then reads the page again.

@@ -52,10 +52,15 @@ impl Params {
         self.0.remove(name)
     }
 
-    /// `cursor` or `start_ts`; the `Last-Event-ID` of a reconnect goes before both.
+    /// `cursor`, `start_ts` or `snapshot`; the `Last-Event-ID` of a reconnect goes before all. A cursor
+    /// goes before `snapshot`, too: it says how much of that the reader has.
     pub(crate) fn start(&mut self, last_event_id: Option<&str>) -> Result<StartAt, Refusal> {
         let cursor = self.take("cursor").filter(|c| !c.is_empty());
         let start_ts = self.take("start_ts");
+        let snapshot = self.snapshot()?;
+        if snapshot && start_ts.is_some() {
+            return Err(invalid("\"snapshot\" and \"start_ts\" exclude each other"));
+        }
         if let Some(id) = last_event_id.filter(|id| !id.is_empty()) {
             return Ok(StartAt::Cursor(id.to_owned()));
         }
@@ -63,6 +68,7 @@ impl Params {
             (Some(_), Some(_)) => Err(invalid("\"cursor\" and \"start_ts\" exclude each other")),
             (Some(cursor), None) => Ok(StartAt::Cursor(cursor)),
             (None, Some(text)) => instant(&text).map(StartAt::Timestamp),
+            (None, None) if snapshot => Ok(StartAt::Snapshot),
             (None, None) => Ok(StartAt::Token),
         }
     }
@@ -101,12 +107,11 @@ impl Params {
             .ok_or_else(|| wrong("wait", "between 0 and 60 seconds"))
     }
 
-    /// Snapshots come later; to ignore the wish would lose the rows.
-    pub(crate) fn refuse_snapshot(&mut self) -> Result<(), Refusal> {
+    /// Whether the set's rows come first.
+    fn snapshot(&mut self) -> Result<bool, Refusal> {
         match self.take("snapshot").as_deref() {
-            None | Some("false") => Ok(()),
-            Some("true") => Err(invalid("snapshot is not yet supported")
-                .hint("select the rows and event_source() in one statement")),
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
             Some(_) => Err(wrong("snapshot", "true or false")),
         }
     }
@@ -190,6 +195,17 @@ mod tests {
         let start = of("cursor=old").start(Some("new")).unwrap();
         assert_eq!(start, StartAt::Cursor("new".to_owned()));
         assert_eq!(of("cursor=").start(None).unwrap(), StartAt::Token);
+    }
+
+    #[test]
+    fn a_reader_that_has_a_cursor_is_not_given_the_rows_again() {
+        assert_eq!(of("snapshot=true").start(None).unwrap(), StartAt::Snapshot);
+        let start = of("snapshot=true&cursor=c").start(None).unwrap();
+        assert_eq!(start, StartAt::Cursor("c".to_owned()));
+        let start = of("snapshot=true").start(Some("id")).unwrap();
+        assert_eq!(start, StartAt::Cursor("id".to_owned()));
+        assert!(of("snapshot=true&start_ts=7").start(None).is_err());
+        assert!(of("snapshot=maybe").start(None).is_err());
     }
 
     #[test]

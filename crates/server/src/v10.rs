@@ -66,7 +66,9 @@ pub(crate) async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Respo
         Err(refusal) if is_said_in_band(refusal.reason) => {
             let own = match &start {
                 StartAt::Cursor(cursor) => Some(cursor.as_str()),
-                StartAt::Token | StartAt::Timestamp(_) => refusal.cursor.as_deref(),
+                StartAt::Token | StartAt::Timestamp(_) | StartAt::Snapshot => {
+                    refusal.cursor.as_deref()
+                }
             };
             json(StatusCode::OK, v10::error_page(&refusal, own.unwrap_or_default()))
         }
@@ -95,6 +97,12 @@ fn start(fields: &mut Map<String, Value>) -> Result<StartAt, Refusal> {
     let start_ts = integer(fields, "start_ts")?;
     match (cursor, start_ts) {
         (Some(_), Some(_)) => Err(invalid("can not provide both `start_ts` and `cursor`")),
+        // This wire has no rows before the events.
+        (Some(cursor), None)
+            if Cursor::decode(&cursor).is_ok_and(|c| c.position.snapshot.is_some()) =>
+        {
+            Err(Refusal::new(Reason::InvalidCursor, "the cursor is within a snapshot"))
+        }
         (Some(cursor), None) => Ok(StartAt::Cursor(cursor)),
         (None, Some(micros)) => Ok(StartAt::Timestamp(micros)),
         (None, None) => Ok(StartAt::Token),
@@ -144,7 +152,7 @@ fn refused_stream(refusal: &Refusal, start: &StartAt) -> String {
         StartAt::Timestamp(micros) => {
             history.map(|history| Cursor { history, position: Position::after(*micros) })
         }
-        StartAt::Token => None,
+        StartAt::Token | StartAt::Snapshot => None,
     };
     let mut body = String::new();
     if let Some(Cursor { history, position }) = cursor {

@@ -214,8 +214,9 @@ async fn what_is_no_route_is_said_in_json() {
     let response = client.get("/v1/feed?token=est_t&tokn=x").await;
     assert_eq!(response.status(), 400);
     assert_eq!(json(response).await["error"]["message"], "unknown parameter \"tokn\"");
-    let response = client.get("/v1/stream?token=est_t&snapshot=true").await;
-    assert_eq!(json(response).await["error"]["message"], "snapshot is not yet supported");
+    let response = client.get("/v1/stream?token=est_t&snapshot=maybe").await;
+    let message = "parameter \"snapshot\" must be true or false";
+    assert_eq!(json(response).await["error"]["message"], message);
     let response = client.get("/v1/stream").await;
     assert_eq!(response.status(), 401);
     let mut other = Client::two(worker.address).await;

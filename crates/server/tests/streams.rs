@@ -2,8 +2,8 @@
 
 mod support;
 
-use event_source_door::message::{Config, Tail, ToServer};
-use event_source_model::event::{Reason, Refusal};
+use event_source_door::message::{Config, Opened, Tail, ToServer};
+use event_source_model::event::{Event, Reason, Refusal};
 use event_source_model::position::Position;
 use support::client::{Client, Line, Lines};
 use support::worker::Worker;
@@ -343,4 +343,45 @@ async fn open_streams_are_reported() {
             break;
         }
     }
+}
+
+/// Within a snapshot from 1000 on, behind the row with this id.
+fn behind_row(id: i64) -> Position {
+    Position::after(1000).before_rows(vec![id.to_string()])
+}
+
+fn row_of_snapshot(id: i64) -> Event {
+    Event { position: behind_row(id), ..added(1000, id) }
+}
+
+#[tokio::test]
+async fn the_rows_of_a_snapshot_come_first_each_with_its_cursor_and_then_the_tail_goes_on() {
+    let mut worker = Worker::start(config()).await;
+    worker.tails(empty_tail(900, 1000)).await;
+    let mut client = Client::two(worker.address).await;
+    let (response, ()) = tokio::join!(client.post(STREAM, BODY), async {
+        let (request, _) = worker.hears_open().await;
+        let start = Position::after(1000).before_rows(Vec::new());
+        worker.opens(request, Opened { position: start, ..opened(1000, 900) }).await;
+    });
+    let mut lines = Lines::of(response);
+    let cursor = |position: &Position| view().cursor(position);
+    let start = Position::after(1000).before_rows(Vec::new());
+    assert_eq!(lines.event().await["cursor"], cursor(&start));
+    let (read, from) = worker.hears_read().await;
+    assert_eq!(from.snapshot, Some(Vec::new()));
+    // It changes while the rows are read: not the snapshot's to tell.
+    worker.tails(tail_of(1000, 1010, 9, "x")).await;
+    worker.reads(read, batch(vec![row_of_snapshot(1)], behind_row(1), false)).await;
+    let first = lines.event().await;
+    assert_eq!((&first["type"], &first["key"]), (&"add".into(), &1.into()));
+    assert_eq!(first["cursor"], cursor(&behind_row(1)));
+    let (read, from) = worker.hears_read().await;
+    assert_eq!(from.snapshot, Some(vec!["1".to_owned()]));
+    worker.reads(read, batch(vec![row_of_snapshot(2)], Position::after(1000), false)).await;
+    assert_eq!(lines.event().await["key"], 2);
+    let complete = lines.event().await;
+    assert_eq!((&complete["type"], &complete["snapshot"]), (&"status".into(), &"complete".into()));
+    assert_eq!(complete["cursor"], cursor(&Position::after(1000)));
+    assert_eq!(lines.keys(1).await, [9]);
 }

@@ -54,6 +54,12 @@ pub fn status(out: &mut String, view: &View, position: &Position) {
     out.push('}');
 }
 
+/// Appends the status behind the rows of a snapshot: what follows is what happened since they began.
+pub fn snapshot_complete(out: &mut String, view: &View, position: &Position) {
+    head(out, "status", view, position);
+    out.push_str(",\"snapshot\":\"complete\"}");
+}
+
 /// Appends an error, in a stream the last thing said, or the body of a response.
 pub fn error(out: &mut String, refusal: &Refusal) {
     coded_error(out, crate::native_code(refusal.reason), refusal);
@@ -84,6 +90,12 @@ pub fn page(page: &Page, options: Options) -> String {
             out.push(',');
         }
         event(&mut out, &page.view, Shown::from(one), options);
+    }
+    if page.ends_snapshot {
+        if !page.events.is_empty() {
+            out.push(',');
+        }
+        snapshot_complete(&mut out, &page.view, &page.position);
     }
     if let Some(refusal) = &page.error {
         if !page.events.is_empty() {

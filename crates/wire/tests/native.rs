@@ -117,6 +117,7 @@ fn a_page_ends_with_the_error_that_ended_it() {
         view: view(None),
         events: vec![event(EventType::Add, None, Some(image(&[("id", Value::Int(1))])))],
         position: Position::at(1000, 0),
+        ends_snapshot: false,
         has_next: false,
         error: Some(Refusal::new(Reason::EvaluationFailed, "division by zero")),
     };

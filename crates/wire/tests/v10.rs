@@ -93,6 +93,7 @@ fn a_page_has_all_four_keys_that_python_needs() {
         view: view(None),
         events: Vec::new(),
         position: Position::after(TXN_TS),
+        ends_snapshot: false,
         has_next: false,
         error: None,
     };

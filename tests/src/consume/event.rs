@@ -36,6 +36,8 @@ pub struct Event {
     pub data: Option<Value>,
     pub prev: Option<Value>,
     pub diff: Option<Value>,
+    /// `complete` behind the rows of a snapshot.
+    pub snapshot: Option<String>,
     pub error: Option<WireError>,
 }
 

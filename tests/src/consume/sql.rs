@@ -60,6 +60,7 @@ pub fn event_feed(
                 data: json(4),
                 prev: json(5),
                 diff: json(6),
+                snapshot: None,
                 error: None,
             }
         })

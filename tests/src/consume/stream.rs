@@ -31,6 +31,8 @@ pub struct Request {
     pub form: Form,
     pub version: Version,
     pub secret: Option<String>,
+    /// The set's rows first.
+    pub snapshot: bool,
 }
 
 impl Request {
@@ -43,7 +45,14 @@ impl Request {
             form: Form::Lines,
             version: Version::Http1,
             secret: None,
+            snapshot: false,
         }
+    }
+
+    #[must_use]
+    pub fn with_snapshot(mut self) -> Self {
+        self.snapshot = true;
+        self
     }
 
     #[must_use]
@@ -182,6 +191,9 @@ fn head_and_body(request: &Request) -> (Vec<(&'static str, String)>, Value) {
     let mut body = json!({ "token": request.token });
     if let Some(include) = &request.include {
         body["include"] = json!(include);
+    }
+    if request.snapshot {
+        body["snapshot"] = json!(true);
     }
     if let Some(secret) = &request.secret {
         headers.push(("authorization", format!("Bearer {secret}")));

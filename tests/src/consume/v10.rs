@@ -74,6 +74,7 @@ impl Tagged {
             data,
             prev: None,
             diff: None,
+            snapshot: None,
             error: self.error,
         }
     }

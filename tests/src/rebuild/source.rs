@@ -237,6 +237,7 @@ impl Source {
             data: None,
             prev: None,
             diff: None,
+            snapshot: None,
             error: None,
         }));
         said(self.read.pop_front().expect("just filled"))

@@ -25,6 +25,7 @@ fn event(at: i64, kind: Kind, prev: Option<Value>, data: Value) -> Event {
         data: Some(data),
         prev,
         diff: None,
+        snapshot: None,
         error: None,
     }
 }

@@ -68,6 +68,10 @@ impl State {
     /// Brings a stream up to date: from memory if that reaches back far enough, else from the log.
     pub(super) fn catch_up(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.position.snapshot.is_some() {
+            self.read(id);
+            return;
+        }
         let matched = stream.matched_since < first_needed(&stream.position);
         if !matched || !self.memory.covers(&stream.position) {
             self.read(id);
@@ -92,13 +96,20 @@ impl State {
     /// A piece of the log for a stream that asked for it.
     pub(super) fn batch(&mut self, id: StreamId, mut batch: Batch) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        batch.events.retain(|event| stream.wants(&event.position));
-        for event in &mut batch.events {
-            event.position = stream.stamp(event.position.clone());
+        let is_of_log = stream.position.snapshot.is_none();
+        if is_of_log {
+            batch.events.retain(|event| stream.wants(&event.position));
+            for event in &mut batch.events {
+                event.position = stream.stamp(event.position.clone());
+            }
         }
         let chunks = stream.format.events(&stream.view, batch.events.iter().map(Shown::from));
         stream.push(&chunks);
-        stream.advance(batch.position);
+        if is_of_log {
+            stream.advance(batch.position);
+        } else {
+            stream.advance_in_snapshot(batch.position);
+        }
         if let Some(refusal) = batch.error {
             self.end(id, &refusal);
         } else if batch.live {

@@ -45,6 +45,19 @@ impl Format {
         Chunk { bytes: out.into(), events: 0 }
     }
 
+    /// The chunk that says that the rows of a snapshot have all been sent.
+    pub(super) fn snapshot_complete(self, view: &View, position: &Position) -> Chunk {
+        let mut out = String::new();
+        self.begin(&mut out, view, Some(position));
+        match self {
+            // Has no snapshots, and so no word for it.
+            Self::V10 => v10::status(&mut out, view, position),
+            Self::Lines(_) | Self::Sse(_) => native::snapshot_complete(&mut out, view, position),
+        }
+        self.finish(&mut out);
+        Chunk { bytes: out.into(), events: 0 }
+    }
+
     /// The chunk of an error, the last one of a stream.
     pub(super) fn error(self, view: &View, refusal: &Refusal) -> Chunk {
         let mut out = String::new();

@@ -115,6 +115,15 @@ impl Stream {
         }
     }
 
+    /// Moves on behind rows of the snapshot, and says so behind the last one.
+    pub(super) fn advance_in_snapshot(&mut self, position: Position) {
+        self.position = position;
+        if self.position.snapshot.is_none() {
+            self.queue.push(&[self.format.snapshot_complete(&self.view, &self.position)]);
+            self.last_word = Instant::now();
+        }
+    }
+
     /// Queues events unless the queue is full.
     pub(super) fn offer(&mut self, chunks: &[Chunk]) -> bool {
         let taken = self.queue.offer(chunks);

@@ -66,7 +66,8 @@ pub(crate) fn batch(events: Vec<Event>, position: Position, live: bool) -> Batch
 }
 
 pub(crate) fn page(events: Vec<Event>, closed: i64, has_next: bool) -> Page {
-    Page { view: view(), events, position: Position::after(closed), has_next, error: None }
+    let position = Position::after(closed);
+    Page { view: view(), events, position, has_next, ends_snapshot: false, error: None }
 }
 
 /// In `(since, closed]` the row `id` is added at `closed`, with a text of this length.
