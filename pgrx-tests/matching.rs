@@ -9,7 +9,7 @@ mod tests {
     use event_source_model::event::EventType::{self, Add, Remove, Update};
     use event_source_model::image::{Column, Image, Shape};
     use event_source_model::net::NetChange;
-    use event_source_model::source::{Definition, Filter, Named, Set, Types};
+    use event_source_model::source::{Definition, Filter, Named, Set, Types, Watch};
     use event_source_model::value::Value;
     use pgrx::prelude::*;
 
@@ -214,11 +214,18 @@ mod tests {
     #[pg_test]
     fn watch_restricts_updates_only_and_types_all_events() {
         table("create table t (c1 int, c2 int, c3 int)");
-        let watching = Definition { watch: Some(vec![2]), ..source(Set::Collection) };
+        let watch = |columns: &[i16], of_rows| Some(Watch { columns: columns.into(), of_rows });
+        let watching = Definition { watch: watch(&[2], false), ..source(Set::Collection) };
         let with = |b, c| row(&[int(1), int(b), int(c)]);
         assert_eq!(see(&watching, None, with(1, 1)), Some(Add));
         assert_eq!(see(&watching, with(1, 1), with(1, 2)), None);
         assert_eq!(see(&watching, with(1, 1), with(2, 1)), Some(Update));
+        let of_rows = Definition { watch: watch(&[2, 3], true), ..source(Set::Collection) };
+        let null = |b, c| row(&[int(1), b, c]);
+        assert_eq!(see(&of_rows, None, null(Value::Null, Value::Null)), None, "has none");
+        assert_eq!(see(&of_rows, None, null(int(1), Value::Null)), Some(Add), "has one");
+        assert_eq!(see(&of_rows, null(int(1), Value::Null), None), None, "has not all");
+        assert_eq!(see(&of_rows, with(1, 1), None), Some(Remove), "has all");
         let types = Types { add: false, update: true, remove: true };
         let no_adds = Definition { types, ..source(Set::Collection) };
         assert_eq!(see(&no_adds, None, with(1, 1)), None);

@@ -87,7 +87,8 @@ impl Collection {
     /// Adds a source. Runs in a [`super::guard::opening`]: an ERROR leaves the collection as it
     /// was, but for what no source uses.
     pub(super) fn add(&mut self, source: SourceId, definition: &Definition) -> Result<()> {
-        definition.watch.iter().flatten().try_for_each(|&attnum| self.table.check(attnum))?;
+        let watched = definition.watch.iter().flat_map(|watch| &watch.columns);
+        watched.copied().try_for_each(|attnum| self.table.check(attnum))?;
         let found = match &definition.set {
             Set::Collection => None,
             Set::Index { index: named, shape, terms } => {

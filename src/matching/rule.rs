@@ -3,13 +3,14 @@
 use event_source_model::event::EventType;
 use event_source_model::image::Image;
 use event_source_model::net::NetChange;
-use event_source_model::source::{Definition, Types};
+use event_source_model::source::{Definition, Types, Watch};
+use event_source_model::value::Value;
 
 /// What a source wants of the changes of its set.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     types: Types,
-    watch: Option<Vec<i16>>,
+    watch: Option<Watch>,
 }
 
 /// Whether the set held the row before and after a change, and whether what the set shows of a
@@ -34,9 +35,9 @@ impl Rule {
         }
         let kind = EventType::of(membership.before, membership.after)?;
         let wanted = match kind {
-            EventType::Add => self.types.add,
+            EventType::Add => self.types.add && self.comes(change.after.as_ref()),
             EventType::HistoryRewrite => true,
-            EventType::Remove => self.types.remove,
+            EventType::Remove => self.types.remove && self.goes(change.before.as_ref()),
             EventType::Update => {
                 self.types.update && membership.changed && self.watched_changed(change)
             }
@@ -44,11 +45,29 @@ impl Rule {
         wanted.then_some(kind)
     }
 
+    /// Whether a row that comes counts.
+    fn comes(&self, row: Option<&Image>) -> bool {
+        self.watch_of_rows().is_none_or(|columns| columns.iter().any(|&at| has(row, at)))
+    }
+
+    /// Whether a row that goes counts.
+    fn goes(&self, row: Option<&Image>) -> bool {
+        self.watch_of_rows().is_none_or(|columns| columns.iter().all(|&at| has(row, at)))
+    }
+
+    fn watch_of_rows(&self) -> Option<&[i16]> {
+        self.watch.as_ref().filter(|watch| watch.of_rows).map(|watch| &*watch.columns)
+    }
+
     fn watched_changed(&self, change: &NetChange) -> bool {
-        let Some(watch) = &self.watch else { return true };
+        let Some(Watch { columns, .. }) = &self.watch else { return true };
         let value = |image: &Option<Image>, attnum| {
             image.as_ref().and_then(|i| i.by_attnum(attnum)).cloned()
         };
-        watch.iter().any(|&attnum| value(&change.before, attnum) != value(&change.after, attnum))
+        columns.iter().any(|&attnum| value(&change.before, attnum) != value(&change.after, attnum))
     }
+}
+
+fn has(row: Option<&Image>, column: i16) -> bool {
+    row.and_then(|row| row.by_attnum(column)).is_some_and(|value| *value != Value::Null)
 }

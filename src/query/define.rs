@@ -43,8 +43,14 @@ pub(super) fn define(rows: &Rows, asked: Asked<'_>) -> Result<Definition, Failur
         Some(filter) => (Some(filter.text), Some(filter.values), filter.span),
         None => (None, None, span),
     };
-    let narrowing =
-        Narrowing { filter: text, params, fields: shown, watch, ..Narrowing::default() };
+    let narrowing = Narrowing {
+        filter: text,
+        params,
+        fields: shown,
+        watch,
+        of_rows: true,
+        ..Narrowing::default()
+    };
     let mut definition = run(asked.role, place, || {
         let name = source::qualified(table)?;
         let seen = Collection::seen_by_statement(table, &name)?;

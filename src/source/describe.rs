@@ -40,7 +40,7 @@ pub(super) fn describe(token: &str) -> Result<Value> {
         "fields": columns(&definition.fields),
         "filter": definition.filter.as_ref().map(|f| &f.expression),
         "types": types(definition.types),
-        "watch": columns(&definition.watch),
+        "watch": columns(&definition.watch.as_ref().map(|watch| watch.columns.clone())),
         "role": names::role(&definition.role)
             .ok()
             .and_then(names::role_name)

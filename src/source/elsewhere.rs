@@ -35,10 +35,9 @@ pub(super) fn adopt(source: &mut Source) -> Result<()> {
         *fields = here;
         fields.sort_unstable();
     }
-    if definition.watch.is_some() {
-        let mut watch = numbers(table, names_of_watch)?;
-        watch.sort_unstable();
-        definition.watch = Some(watch);
+    if let Some(watch) = &mut definition.watch {
+        watch.columns = numbers(table, names_of_watch)?;
+        watch.columns.sort_unstable();
     }
     if let Set::Index { index: named, shape, .. } = &mut definition.set {
         let here = index::of_source(named, table)?;

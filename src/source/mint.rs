@@ -3,7 +3,7 @@
 //! Runs in backends. It writes nothing and takes no transaction id: it works in read-only
 //! transactions and on standbys. The token starts where the calling statement's snapshot ends.
 
-use event_source_model::source::{Definition, Named, Set, Source, Types};
+use event_source_model::source::{Definition, Named, Set, Source, Types, Watch};
 use pgrx::datum::Interval;
 use pgrx::pg_sys;
 
@@ -29,6 +29,8 @@ pub(crate) struct Narrowing {
     pub params: Option<Vec<Option<String>>>,
     pub fields: Option<Vec<Option<String>>>,
     pub watch: Option<Vec<Option<String>>>,
+    /// See [`Watch::of_rows`].
+    pub of_rows: bool,
     pub types: Option<Vec<Option<String>>>,
     pub expires_in: Option<Interval>,
 }
@@ -93,7 +95,8 @@ pub(crate) fn define(
         },
         fields: columns("fields", &narrowing.fields)?,
         projection: None,
-        watch: columns("watch", &narrowing.watch)?,
+        watch: columns("watch", &narrowing.watch)?
+            .map(|columns| Watch { columns, of_rows: narrowing.of_rows }),
         types: narrowing.types.as_deref().map_or(Ok(Types::ALL), types)?,
         role: Named {
             oid: role.to_u32(),
@@ -111,7 +114,8 @@ pub(crate) fn define(
 /// It would be too long, or the snapshot is too old.
 pub(crate) fn token(definition: Definition, expires_in: Option<Interval>) -> Result<String> {
     let table = Collection::of(&definition)?.relation;
-    let numbered = definition.fields.iter().chain(&definition.watch).flatten();
+    let watched = definition.watch.iter().flat_map(|watch| &watch.columns);
+    let numbered = definition.fields.iter().flatten().chain(watched);
     let name = |&number| names::column_name(table, number);
     let columns = numbered.map(name).collect::<Option<_>>();
     let index = match &definition.set {

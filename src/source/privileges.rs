@@ -81,7 +81,7 @@ fn may_select(
 fn tested_columns(definition: &Definition, table: pg_sys::Oid) -> Result<BTreeSet<i16>> {
     let named = definition.filter.iter().flat_map(|f| f.columns.iter().map(|(attnum, _)| *attnum));
     let named = named
-        .chain(definition.watch.iter().flatten().copied())
+        .chain(definition.watch.iter().flat_map(|watch| &watch.columns).copied())
         .chain(definition.fields.iter().flatten().copied());
     for attnum in named.clone() {
         if names::column_name(table, attnum).is_none() {

@@ -45,7 +45,7 @@ fn event_source_name(
         asked,
         terms: terms.map(Argument::Text),
         key: key.map(Argument::Text),
-        narrowing: Narrowing { filter, params, fields, watch, types, expires_in },
+        narrowing: Narrowing { filter, params, fields, watch, of_rows: false, types, expires_in },
     })
 }
 
@@ -64,7 +64,7 @@ fn event_source_name_terms(
         asked,
         terms: Some(array(terms)),
         key: None,
-        narrowing: Narrowing { filter, params, fields, watch, types, expires_in },
+        narrowing: Narrowing { filter, params, fields, watch, of_rows: false, types, expires_in },
     })
 }
 
@@ -83,7 +83,7 @@ fn event_source_name_key(
         asked,
         terms: None,
         key: Some(element(key)),
-        narrowing: Narrowing { filter, params, fields, watch, types, expires_in },
+        narrowing: Narrowing { filter, params, fields, watch, of_rows: false, types, expires_in },
     })
 }
 
@@ -103,7 +103,7 @@ fn event_source_relation(
         asked,
         terms: terms.map(Argument::Text),
         key: key.map(Argument::Text),
-        narrowing: Narrowing { filter, params, fields, watch, types, expires_in },
+        narrowing: Narrowing { filter, params, fields, watch, of_rows: false, types, expires_in },
     })
 }
 
@@ -122,7 +122,7 @@ fn event_source_relation_terms(
         asked,
         terms: Some(array(terms)),
         key: None,
-        narrowing: Narrowing { filter, params, fields, watch, types, expires_in },
+        narrowing: Narrowing { filter, params, fields, watch, of_rows: false, types, expires_in },
     })
 }
 
@@ -141,7 +141,7 @@ fn event_source_relation_key(
         asked,
         terms: None,
         key: Some(element(key)),
-        narrowing: Narrowing { filter, params, fields, watch, types, expires_in },
+        narrowing: Narrowing { filter, params, fields, watch, of_rows: false, types, expires_in },
     })
 }
 
@@ -159,7 +159,7 @@ fn event_source_row(
         asked,
         terms: None,
         key: None,
-        narrowing: Narrowing { filter, params, fields, watch, types, expires_in },
+        narrowing: Narrowing { filter, params, fields, watch, of_rows: false, types, expires_in },
     })
 }
 

@@ -434,3 +434,32 @@ fn the_rows_of_an_answer_and_the_events_behind_its_token_are_the_table_whatever_
         assert_eq!(held, table);
     }
 }
+
+#[test]
+fn events_on_fields_counts_rows_that_come_and_go_by_what_they_have_of_them() {
+    let shop = Shop::open();
+    for driver in DRIVERS {
+        shop.run(&["TRUNCATE product"]);
+        let query = "Product.all().eventsOn(.price, .shop)";
+        let config = json!({
+            "mode": "stream", "secret": shop.secret, "query": [query], "count": 5,
+        });
+        let program = driver.start(&shop.cluster, &config).opened();
+        shop.run(&[
+            "INSERT INTO product (id, name) VALUES (1, 'has neither'), (2, 'nor this one')",
+            "INSERT INTO product (id, price) VALUES (3, 7)",
+            "UPDATE product SET name = 'not watched' WHERE id = 3",
+            "UPDATE product SET shop = 42 WHERE id IN (1, 3)",
+            "DELETE FROM product WHERE id = 1",
+            "DELETE FROM product WHERE id = 3",
+            "INSERT INTO product (id, shop, price) VALUES (4, 1, 1)",
+        ]);
+        let told: Vec<_> = program.events(5).iter().map(told).collect();
+        assert_eq!(told, ["add 3", "update 1", "update 3", "remove 3", "add 4"], "{driver:?}");
+    }
+}
+
+fn told(event: &Value) -> String {
+    let id = event["data"]["document"]["id"].as_str().unwrap();
+    format!("{} {id}", event["type"].as_str().unwrap())
+}

@@ -115,7 +115,7 @@ pub enum Shown {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventSource {
     pub rows: Rows,
-    /// Updates count only when one of these changed; `None` for any.
+    /// Changes count only when they are of one of these; `None` for any.
     pub watch: Option<Vec<Name>>,
     /// Of the call that makes it.
     pub span: Span,

@@ -51,6 +51,15 @@ impl Types {
     pub const ALL: Self = Self { add: true, update: true, remove: true };
 }
 
+/// An update counts only when one of these columns changed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Watch {
+    pub columns: Vec<i16>,
+    /// Also a row that comes counts only with any of them, and a row that goes only with all of them: so
+    /// Fauna's `eventsOn` has it.
+    pub of_rows: bool,
+}
+
 /// How `data` is made of the columns shown, where it is not simply the row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Projection {
@@ -85,8 +94,8 @@ pub struct Definition {
     pub fields: Option<Vec<i16>>,
     /// Of columns that are in `fields`.
     pub projection: Option<Projection>,
-    /// An update counts only when one of these changed; `None` for any.
-    pub watch: Option<Vec<i16>>,
+    /// Which changes of the set's rows count; `None` for any.
+    pub watch: Option<Watch>,
     pub types: Types,
     /// The role as which the source is evaluated.
     pub role: Named,

@@ -1,6 +1,6 @@
 //! Tokens: what was signed is read, and nothing else is.
 
-use event_source_model::source::{Definition, Filter, Named, Set, Source, Start, Types};
+use event_source_model::source::{Definition, Filter, Named, Set, Source, Start, Types, Watch};
 use event_source_model::token::{MAX_LENGTH, PREFIX, SigningKey, TokenError, sign, verify};
 use proptest::prelude::*;
 
@@ -29,10 +29,12 @@ fn source() -> impl Strategy<Value = Source> {
     let filter = (".{0,60}", proptest::collection::vec((any::<i16>(), ".{0,8}"), 0..3))
         .prop_map(|(expression, columns)| Filter { expression, columns });
     let numbers = || proptest::option::of(proptest::collection::vec(any::<i16>(), 0..5));
+    let watch = (numbers(), any::<bool>())
+        .prop_map(|(columns, of_rows)| columns.map(|columns| Watch { columns, of_rows }));
     let flags = any::<[bool; 3]>().prop_map(|[add, update, remove]| Types { add, update, remove });
     let collection = (any::<u64>(), any::<u32>());
     let definition =
-        (collection, set(), proptest::option::of(filter), numbers(), numbers(), flags, named())
+        (collection, set(), proptest::option::of(filter), numbers(), watch, flags, named())
             .prop_map(|((collection, generation), set, filter, fields, watch, types, role)| {
                 Definition {
                     collection,
