@@ -82,6 +82,7 @@ pub fn read(
 ) -> Result<Chunk> {
     let inside = from.ordinal != Position::END;
     let above = from.txn_ts.saturating_sub(i64::from(inside));
+    let rows = from.snapshot.clone();
     let mut stamps = Stamps::forward(above, closed)?;
     let mut fingerprints = Fingerprints::above(above);
     // The segments are held from here on; see there.
@@ -145,14 +146,24 @@ pub fn read(
     if let Some(skip) = skip {
         mark(&mut chunk, skip);
     }
+    if let Some(rows) = rows {
+        for position in positions(&mut chunk) {
+            *position = position.clone().having_seen(Some(&rows));
+        }
+    }
     Ok(chunk)
 }
 
 /// While a reader is not past the last transaction to skip, its cursors say so.
 fn mark(chunk: &mut Chunk, skip: Skip<'_>) {
     let last = skip.start.seen.last().copied().unwrap_or(0);
-    let events = chunk.events.iter_mut().map(|e| &mut e.position);
-    for position in events.chain([&mut chunk.position]) {
+    for position in positions(chunk) {
         position.skipping = (position.txn_ts < last).then_some(skip.token);
     }
+}
+
+/// All positions that a reader of the chunk may go on from.
+fn positions(chunk: &mut Chunk) -> impl Iterator<Item = &mut Position> {
+    let events = chunk.events.iter_mut().map(|event| &mut event.position);
+    events.chain([&mut chunk.position])
 }

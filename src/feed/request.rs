@@ -63,12 +63,12 @@ pub fn page(source: &Source, start: &StartAt, page_size: u32) -> Result<Page> {
     let reading = Reading::begin()?;
     let from = position(source, start, reading.closed)?;
     let view = source::view(&source.definition)?;
-    if from.snapshot.is_some() {
+    if from.rows_behind().is_some() {
         let part = snapshot::read(&source.definition, &from, page_size, ROWS)?;
         return Ok(Page {
             view,
             events: part.events,
-            ends_snapshot: part.position.snapshot.is_none(),
+            ends_snapshot: part.position.rows_behind().is_none(),
             position: part.position,
             has_next: true,
             error: None,

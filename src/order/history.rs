@@ -173,8 +173,12 @@ pub fn check(history: u64, position: &Position, seen: &[i64]) -> Result<()> {
         return Ok(());
     }
     let past = Past::of(history);
-    let above = &seen[seen.partition_point(|&txn_ts| txn_ts <= position.txn_ts)..];
-    if past.covers(position)? && past.holds_all(above)? {
+    // Whoever began with rows has seen all that they are of, which reaches further.
+    let rows = position.snapshot.as_ref();
+    let at = rows.map(|rows| Position::after(rows.saw.closed)).filter(|at| at > position);
+    let (at, seen) = (at.as_ref().unwrap_or(position), rows.map_or(seen, |rows| &rows.saw.seen));
+    let above = &seen[seen.partition_point(|&txn_ts| txn_ts <= at.txn_ts)..];
+    if past.covers(at)? && past.holds_all(above)? {
         return Ok(());
     }
     let cursor = Cursor { history: history_id(), position: past.switch(position.txn_ts)? }.encode();

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use event_source_model::event::{Event, EventType};
 use event_source_model::position::Position;
-use event_source_model::source::Definition;
+use event_source_model::snapshot::Snapshot;
+use event_source_model::source::{Definition, Start};
 
 use super::page;
 use crate::error::{Error, Kind, Result};
 use crate::log::{fingerprint, floor};
+use crate::order::start_position;
 use crate::source;
 use crate::source::written;
 
@@ -21,7 +23,7 @@ use crate::source::written;
 pub(crate) struct Part {
     /// One `add` for each row.
     pub(crate) events: Vec<Event>,
-    /// Behind them; without a snapshot's key when there are no more.
+    /// Behind them.
     pub(crate) position: Position,
 }
 
@@ -34,14 +36,16 @@ pub(crate) fn start(definition: &Definition, closed: i64) -> Result<Position> {
         .ok_or_else(|| Error::new(Kind::SourceGone, "the table is no longer captured"))?;
     written::primary_key(table)?;
     let newest = fingerprint::newest(closed)?.unwrap_or_else(|| Position::after(closed));
-    Ok(newest.before_rows(Vec::new()))
+    let saw = Start { closed: newest.txn_ts, seen: Vec::new() };
+    Ok(newest.having_seen(Some(&Snapshot { behind: Some(Vec::new()), saw })))
 }
 
 /// Up to `limit` rows behind `from`, as many as are found in that time, and looked for at least once.
 /// The caller has taken its own active snapshot after the reader's start.
 ///
 /// # Errors
-/// [`Kind::PositionGone`] when the log no longer holds what comes behind the rows.
+/// [`Kind::PositionGone`] when the log no longer holds what comes behind the rows;
+/// [`Kind::LimitExceeded`] when too many transactions commit at this moment.
 pub(crate) fn read(
     definition: &Definition,
     from: &Position,
@@ -50,22 +54,23 @@ pub(crate) fn read(
 ) -> Result<Part> {
     floor::check(from)?;
     let until = Instant::now() + time;
-    let mut behind = from.snapshot.clone().filter(|key| !key.is_empty());
+    let saw = start_position()?;
+    let at = |behind| from.clone().having_seen(Some(&Snapshot { behind, saw: saw.clone() }));
+    let mut behind = from.rows_behind().filter(|key| !key.is_empty()).map(<[_]>::to_vec);
     let mut events = Vec::new();
     loop {
         let wanted = limit - events.len() as u32;
         let found = page(definition, behind.as_deref(), wanted)?;
         events.extend(found.rows.into_iter().map(|row| Event {
             kind: EventType::Add,
-            position: from.clone().before_rows(row.key),
+            position: at(Some(row.key)),
             key: row.image.key(),
             before: None,
             after: Some(row.image),
         }));
         behind = found.next;
         if behind.is_none() || events.len() >= limit as usize || Instant::now() >= until {
-            let position = Position { snapshot: behind, ..from.clone() };
-            return Ok(Part { events, position });
+            return Ok(Part { events, position: at(behind) });
         }
     }
 }

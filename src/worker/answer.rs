@@ -107,7 +107,7 @@ impl Answerer {
         let definition = &registered.definition;
         transaction::run(|| {
             let _reading = Reading::begin()?;
-            if from.snapshot.is_some() {
+            if from.rows_behind().is_some() {
                 let part = snapshot::read(definition, &from, limit.max(1), ROWS)?;
                 let (events, position) = (part.events, part.position);
                 return Ok(Batch { events, position, live: false, error: None });

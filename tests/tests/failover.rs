@@ -126,6 +126,43 @@ fn what_a_failover_lost_is_answered_with_the_switch_point_and_nothing_else_is() 
 }
 
 #[test]
+fn rows_of_a_snapshot_that_a_failover_lost_are_noticed_wherever_the_reader_stands() {
+    let (mut primary, mut client, standby) = pair();
+    let token = mint(&mut client, "event_source('t')");
+    insert(&mut client, 2..=5);
+    let _ = primary.serving();
+    let read = |cluster: &Cluster, cursor: Option<&str>, size: u32| {
+        let more = json!({ "snapshot": true, "page_size": size });
+        Feed::new(cluster.http(), Version::Http1).unwrap().page(&token, cursor, &more)
+    };
+    let begun = read(&primary, None, 1).unwrap();
+    client.batch_execute("UPDATE t SET v = 7 WHERE id = 1").unwrap();
+    standby.catch_up_with(&primary);
+    standby.cut_off();
+    insert(&mut client, 6..=7);
+    let rows = read(&primary, Some(&begun.cursor), 1000).unwrap();
+    assert_eq!(rows.events.iter().filter_map(changed).collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7]);
+    // This event both servers have. Its reader has more.
+    let tail = read(&primary, Some(&rows.cursor), 1).unwrap();
+    assert_eq!(tail.events.iter().filter_map(changed).collect::<Vec<_>>(), [1]);
+    primary.kill();
+    standby.promote();
+
+    let mut client = standby.connect();
+    insert(&mut client, 100..=100);
+    let _ = standby.serving();
+    let within = rows.events[0].cursor.as_deref().unwrap();
+    for cursor in [within, &rows.cursor, &tail.cursor, tail.events[0].cursor.as_deref().unwrap()] {
+        let refused = read(&standby, Some(cursor), 10).unwrap_err();
+        assert_eq!(refused.code(), Some("history_changed"), "{refused}");
+    }
+    let rows = read(&standby, Some(&begun.cursor), 1000).unwrap();
+    assert_eq!(rows.events.iter().filter_map(changed).collect::<Vec<_>>(), [2, 3, 4, 5, 100]);
+    let tail = read(&standby, Some(&rows.cursor), 1000).unwrap();
+    assert_eq!(tail.events.iter().filter_map(changed).collect::<Vec<_>>(), [1, 100]);
+}
+
+#[test]
 fn a_commit_that_was_lost_below_one_that_was_not_is_noticed() {
     let (mut primary, mut client, standby) = pair();
     let token = mint(&mut client, "event_source('t')");

@@ -245,6 +245,7 @@ fn a_copy_made_under_writers_and_cut_at_random_equals_the_table() {
     let token = mint(&mut client, "event_source('t')");
     for (seed, reader) in [Reader::Lines, Reader::Sse, Reader::Feed].into_iter().enumerate() {
         let copy = Copy::of(&cluster, &token, reader, seed as u64).cut_after(8_000);
+        let copy = copy.with_strikes();
         large::beside_writers(&cluster, 20_000, copy);
     }
 }

@@ -30,6 +30,7 @@ pub mod position;
 pub mod query;
 pub mod redaction;
 pub mod ring;
+pub mod snapshot;
 pub mod source;
 pub mod time;
 pub mod token;

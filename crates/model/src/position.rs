@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::NONE;
+use crate::snapshot::Snapshot;
 
 /// A place in the total order of events, exclusive: everything up to it has been read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,9 +26,8 @@ pub struct Position {
     /// Of the stamp at `txn_ts`; [`NONE`] for a position that is not a transaction's. After a failover it
     /// decides whether the position is common to both servers.
     pub fingerprint: u64,
-    /// Before what follows, the set's rows as they are: those behind this key are still to be read, all of
-    /// them behind an empty one. `None` for a reader that has them, or never asked for them.
-    pub snapshot: Option<Vec<String>>,
+    /// Of a reader that began with the rows of the set, until what it saw of them is behind it.
+    pub snapshot: Option<Box<Snapshot>>,
 }
 
 impl Position {
@@ -50,10 +50,16 @@ impl Position {
         Self { fingerprint, ..self }
     }
 
-    /// The same place, of a reader who is still to be given the rows behind a key.
+    /// The same place, of a reader who has seen what these rows are of.
     #[must_use]
-    pub fn before_rows(self, behind: Vec<String>) -> Self {
-        Self { snapshot: Some(behind), ..self }
+    pub fn having_seen(self, rows: Option<&Snapshot>) -> Self {
+        let rows = rows.filter(|rows| rows.behind.is_some() || self.txn_ts < rows.end());
+        Self { snapshot: rows.cloned().map(Box::new), ..self }
+    }
+
+    /// The key behind which rows of the set come next, before anything of the log; an empty one for all.
+    pub fn rows_behind(&self) -> Option<&[String]> {
+        self.snapshot.as_ref()?.behind.as_deref()
     }
 
     /// Whether an event of the transaction at `txn_ts` may still be unread here.
@@ -89,7 +95,7 @@ pub struct InvalidCursor;
 const VERSION: u8 = 1;
 /// The version byte's flag: the id of a token to skip by follows the fixed part.
 const SKIPPING: u8 = 0x80;
-/// The version byte's flag: what follows is the key of a row, and no place in a transaction.
+/// The version byte's flag: what follows is of a reader that began with rows.
 const SNAPSHOT: u8 = 0x40;
 /// Version, history, txn_ts, ordinal, fingerprint.
 const FIXED: usize = 1 + 8 + 8 + 4 + 8;
@@ -108,12 +114,12 @@ impl Cursor {
         if let Some(token) = self.position.skipping {
             bytes.extend(token.to_be_bytes());
         }
-        match (&self.position.snapshot, &self.position.within) {
-            (Some(key), _) => {
-                bytes.extend(postcard::to_stdvec(key).expect("texts are plain data and encode"));
-            }
-            (None, Some(within)) => bytes.extend(within),
-            (None, None) => {}
+        let within = &self.position.within;
+        if let Some(snapshot) = &self.position.snapshot {
+            let rest = postcard::to_stdvec(&(snapshot, within));
+            bytes.extend(rest.expect("texts and numbers are plain data and encode"));
+        } else if let Some(within) = within {
+            bytes.extend(within);
         }
         URL_SAFE_NO_PAD.encode(bytes)
     }
@@ -135,7 +141,7 @@ impl Cursor {
             ((!rest.is_empty()).then(|| rest.to_vec()), None)
         } else {
             match postcard::take_from_bytes(rest) {
-                Ok((key, [])) => (None, Some(key)),
+                Ok(((snapshot, within), [])) => (within, Some(snapshot)),
                 _ => return Err(InvalidCursor),
             }
         };
@@ -158,15 +164,19 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Start;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn every_cursor_comes_back_from_its_text(
             history: u64, txn_ts: i64, ordinal: u32, within in proptest::option::of(proptest::collection::vec(any::<u8>(), 1..40)),
-            skipping: Option<u64>, fingerprint: u64, snapshot: Option<Vec<String>>,
+            skipping: Option<u64>, fingerprint: u64,
+            snapshot: Option<(Option<Vec<String>>, i64, Vec<i64>)>,
         ) {
-            let within = within.filter(|_| snapshot.is_none());
+            let snapshot = snapshot.map(|(behind, closed, seen)| {
+                Box::new(Snapshot { behind, saw: Start { closed, seen } })
+            });
             let position = Position { txn_ts, ordinal, within, skipping, fingerprint, snapshot };
             let cursor = Cursor { history, position };
             prop_assert_eq!(Cursor::decode(&cursor.encode()), Ok(cursor));

@@ -108,7 +108,7 @@ fn is_idle(page: &Page) -> bool {
 
 /// The same request will be answered by the same page for ever: not so the rows of a snapshot.
 fn is_final(page: &Page, page_size: u32) -> bool {
-    let is_of_log = page.position.snapshot.is_none() && !page.ends_snapshot;
+    let is_of_log = page.position.rows_behind().is_none() && !page.ends_snapshot;
     is_of_log && page.events.len() == page_size as usize && page.has_next && page.error.is_none()
 }
 

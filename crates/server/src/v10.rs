@@ -99,7 +99,7 @@ fn start(fields: &mut Map<String, Value>) -> Result<StartAt, Refusal> {
         (Some(_), Some(_)) => Err(invalid("can not provide both `start_ts` and `cursor`")),
         // This wire has no rows before the events.
         (Some(cursor), None)
-            if Cursor::decode(&cursor).is_ok_and(|c| c.position.snapshot.is_some()) =>
+            if Cursor::decode(&cursor).is_ok_and(|c| c.position.rows_behind().is_some()) =>
         {
             Err(Refusal::new(Reason::InvalidCursor, "the cursor is within a snapshot"))
         }

@@ -5,6 +5,8 @@ mod support;
 use event_source_door::message::{Config, Opened, Tail, ToServer};
 use event_source_model::event::{Event, Reason, Refusal};
 use event_source_model::position::Position;
+use event_source_model::snapshot::Snapshot;
+use event_source_model::source::Start;
 use support::client::{Client, Line, Lines};
 use support::worker::Worker;
 use support::{added, batch, config, empty_tail, opened, tail_of, view};
@@ -345,9 +347,15 @@ async fn open_streams_are_reported() {
     }
 }
 
-/// Within a snapshot from 1000 on, behind the row with this id.
+/// Within a snapshot from 1000 on, of which the last rows were of 1005.
+fn in_snapshot(behind: Option<Vec<String>>) -> Position {
+    let saw = Start { closed: 1005, seen: Vec::new() };
+    Position::after(1000).having_seen(Some(&Snapshot { behind, saw }))
+}
+
+/// Behind the row with this id.
 fn behind_row(id: i64) -> Position {
-    Position::after(1000).before_rows(vec![id.to_string()])
+    in_snapshot(Some(vec![id.to_string()]))
 }
 
 fn row_of_snapshot(id: i64) -> Event {
@@ -361,27 +369,32 @@ async fn the_rows_of_a_snapshot_come_first_each_with_its_cursor_and_then_the_tai
     let mut client = Client::two(worker.address).await;
     let (response, ()) = tokio::join!(client.post(STREAM, BODY), async {
         let (request, _) = worker.hears_open().await;
-        let start = Position::after(1000).before_rows(Vec::new());
+        let start = in_snapshot(Some(Vec::new()));
         worker.opens(request, Opened { position: start, ..opened(1000, 900) }).await;
     });
     let mut lines = Lines::of(response);
     let cursor = |position: &Position| view().cursor(position);
-    let start = Position::after(1000).before_rows(Vec::new());
+    let start = in_snapshot(Some(Vec::new()));
     assert_eq!(lines.event().await["cursor"], cursor(&start));
     let (read, from) = worker.hears_read().await;
-    assert_eq!(from.snapshot, Some(Vec::new()));
+    assert_eq!(from.rows_behind(), Some(&[][..]));
     // It changes while the rows are read: not the snapshot's to tell.
-    worker.tails(tail_of(1000, 1010, 9, "x")).await;
+    worker.tails(tail_of(1000, 1002, 8, "x")).await;
+    worker.tails(tail_of(1002, 1010, 9, "x")).await;
     worker.reads(read, batch(vec![row_of_snapshot(1)], behind_row(1), false)).await;
     let first = lines.event().await;
     assert_eq!((&first["type"], &first["key"]), (&"add".into(), &1.into()));
     assert_eq!(first["cursor"], cursor(&behind_row(1)));
     let (read, from) = worker.hears_read().await;
-    assert_eq!(from.snapshot, Some(vec!["1".to_owned()]));
-    worker.reads(read, batch(vec![row_of_snapshot(2)], Position::after(1000), false)).await;
+    assert_eq!(from.rows_behind(), Some(&["1".to_owned()][..]));
+    worker.reads(read, batch(vec![row_of_snapshot(2)], in_snapshot(None), false)).await;
     assert_eq!(lines.event().await["key"], 2);
     let complete = lines.event().await;
     assert_eq!((&complete["type"], &complete["snapshot"]), (&"status".into(), &"complete".into()));
-    assert_eq!(complete["cursor"], cursor(&Position::after(1000)));
-    assert_eq!(lines.keys(1).await, [9]);
+    assert_eq!(complete["cursor"], cursor(&in_snapshot(None)));
+    // What is of before the rows carries what was seen of them; what is of later says it all.
+    let saw = in_snapshot(None).snapshot;
+    let early = Position { snapshot: saw, ..Position::at(1002, 0) };
+    assert_eq!(lines.event().await["cursor"], cursor(&early));
+    assert_eq!(lines.event().await["cursor"], cursor(&Position::at(1010, 0)));
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use event_source_tests::Cluster;
 use event_source_tests::consume::{Event, Feed, Form, Kind, Request, Stream, Version};
+use event_source_tests::{Cluster, Signal, wait_for};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
@@ -27,6 +27,7 @@ pub(crate) struct Copy<'a> {
     rng: StdRng,
     /// It loses its connection after at most so many events.
     cut_after: Option<u32>,
+    strikes: bool,
     cursor: Option<String>,
     /// `v` and `w` by `id`.
     pub(crate) rows: BTreeMap<i64, (Option<String>, Option<i32>)>,
@@ -42,6 +43,7 @@ impl<'a> Copy<'a> {
             reader,
             rng: StdRng::seed_from_u64(seed),
             cut_after: None,
+            strikes: false,
             cursor: None,
             rows: BTreeMap::new(),
             is_complete: false,
@@ -50,6 +52,11 @@ impl<'a> Copy<'a> {
 
     pub(crate) fn cut_after(self, events: u32) -> Self {
         Self { cut_after: Some(events), ..self }
+    }
+
+    /// Now and then it is not the connection that breaks: the server is killed, the worker ended.
+    pub(crate) fn with_strikes(self) -> Self {
+        Self { strikes: true, ..self }
     }
 
     /// Reads until it is enough.
@@ -74,13 +81,27 @@ impl<'a> Copy<'a> {
     ) {
         let request = Request::new(&self.token).with_snapshot().over(form, version);
         let request = request.after(self.cursor.clone());
-        let mut stream = Stream::open(self.cluster.http(), &request).expect("it opens");
+        let mut stream = wait_for("the stream to open", LONG, || {
+            Stream::open(self.cluster.http(), &request).ok()
+        });
         for _ in 0..patience {
             let event = stream.next(LONG).expect("an event").expect("the stream goes on");
             self.apply(event);
             if enough(self) {
                 return;
             }
+        }
+        if self.strikes {
+            self.strike();
+        }
+    }
+
+    fn strike(&mut self) {
+        let (worker, server) = self.cluster.serving();
+        match self.rng.random_range(0..8) {
+            0 => server.signal(Signal::KILL),
+            1 => worker.signal(Signal::TERM),
+            _ => {}
         }
     }
 

@@ -68,7 +68,7 @@ impl State {
     /// Brings a stream up to date: from memory if that reaches back far enough, else from the log.
     pub(super) fn catch_up(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.position.snapshot.is_some() {
+        if stream.position.rows_behind().is_some() {
             self.read(id);
             return;
         }
@@ -96,7 +96,7 @@ impl State {
     /// A piece of the log for a stream that asked for it.
     pub(super) fn batch(&mut self, id: StreamId, mut batch: Batch) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        let is_of_log = stream.position.snapshot.is_none();
+        let is_of_log = stream.position.rows_behind().is_none();
         if is_of_log {
             batch.events.retain(|event| stream.wants(&event.position));
             for event in &mut batch.events {

@@ -95,14 +95,15 @@ impl Stream {
 
     /// Whether every event behind the position is wanted, and shown to all with the same cursor.
     pub(super) fn is_ordinary(&self) -> bool {
-        self.skip.is_none()
+        self.skip.is_none() && self.position.snapshot.is_none()
     }
 
     /// The position as this stream's cursors carry it: what is still to be skipped by a reader
-    /// that resumes there is part of it.
+    /// that resumes there is part of it, and what it saw of the rows that it began with.
     pub(super) fn stamp(&self, position: Position) -> Position {
         let skip = self.skip.as_ref().filter(|s| position < s.end());
-        Position { skipping: skip.map(|s| s.token), ..position }
+        let position = Position { skipping: skip.map(|s| s.token), ..position };
+        position.having_seen(self.position.snapshot.as_deref())
     }
 
     /// Moves on, never back.
@@ -118,7 +119,7 @@ impl Stream {
     /// Moves on behind rows of the snapshot, and says so behind the last one.
     pub(super) fn advance_in_snapshot(&mut self, position: Position) {
         self.position = position;
-        if self.position.snapshot.is_none() {
+        if self.position.rows_behind().is_none() {
             self.queue.push(&[self.format.snapshot_complete(&self.view, &self.position)]);
             self.last_word = Instant::now();
         }
