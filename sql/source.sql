@@ -79,6 +79,21 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'redact_wrapper';
 revoke all on function event_source.redact(regclass, text, text[]) from public;
 
+-- API: private. Tells the workers, when the transaction commits, that a stream may have lost what it was
+-- opened by. It only sends a message, which standbys hear as well.
+create function event_source.credentials_changed() returns trigger
+language c volatile parallel unsafe
+as 'MODULE_PATHNAME', 'event_source_credentials_changed';
+revoke all on function event_source.credentials_changed() from public;
+
+create trigger credentials_changed after insert or update or delete on event_source.revocation
+for each statement execute function event_source.credentials_changed();
+create trigger credentials_changed after insert or update or delete on event_source.secret
+for each statement execute function event_source.credentials_changed();
+-- However the row came: by replication, or in a restore. TRUNCATE sends the message itself.
+alter table event_source.revocation enable always trigger credentials_changed;
+alter table event_source.secret enable always trigger credentials_changed;
+
 create function event_source.describe(token text)
 returns json language c stable strict parallel restricted
 set search_path = pg_catalog, pg_temp

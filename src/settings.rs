@@ -19,6 +19,9 @@ static MAX_CLIENTS: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static MAX_STREAMS: GucSetting<i32> = GucSetting::<i32>::new(50_000);
 static REQUIRE_SECRET: GucSetting<bool> = GucSetting::<bool>::new(false);
 static CORS_ORIGINS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static ANONYMOUS_ROLE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static JWT_KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static JWT_PARENT_ROLE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static WORKER_THREADS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static RETENTION: GucSetting<i32> = GucSetting::<i32>::new(86_400);
 static MAX_LOG_SIZE: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024 * 1024);
@@ -80,12 +83,32 @@ pub fn init() {
         GucContext::Sighup,
         GucFlags::default(),
     );
-    GucRegistry::define_string_guc(
+    string(
+        c"event_source.anonymous_role",
+        c"The role of queries without a credential.",
+        c"Empty: they are refused. It must be neither a superuser nor have BYPASSRLS.",
+        &ANONYMOUS_ROLE,
+        GucFlags::default(),
+    );
+    string(
+        c"event_source.jwt_key_file",
+        c"The file of the key that JWTs are signed with.",
+        c"A public key in PEM, or a shared secret of at least 32 bytes. Empty: no JWT is accepted.",
+        &JWT_KEY_FILE,
+        GucFlags::SUPERUSER_ONLY,
+    );
+    string(
+        c"event_source.jwt_parent_role",
+        c"The role whose granted roles a JWT may name.",
+        c"Empty: no JWT is accepted.",
+        &JWT_PARENT_ROLE,
+        GucFlags::default(),
+    );
+    string(
         c"event_source.cors_origins",
         c"Origins of web pages that may read from the server: a list, or *.",
         c"",
         &CORS_ORIGINS,
-        GucContext::Sighup,
         GucFlags::default(),
     );
     number(
@@ -156,6 +179,17 @@ fn number(
     GucRegistry::define_int_guc(name, short, long, setting, min, max, GucContext::Sighup, flags);
 }
 
+/// A text setting that is read again on SIGHUP.
+fn string(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+    flags: GucFlags,
+) {
+    GucRegistry::define_string_guc(name, short, long, setting, GucContext::Sighup, flags);
+}
+
 /// The value of `event_source.listen`.
 pub fn listen() -> String {
     text(&LISTEN)
@@ -169,6 +203,18 @@ pub fn status_interval_ms() -> u64 {
 pub fn token_lifetime_micros() -> Option<i64> {
     let seconds = i64::from(TOKEN_LIFETIME.get());
     (seconds > 0).then_some(seconds * 1_000_000)
+}
+
+pub fn anonymous_role() -> String {
+    text(&ANONYMOUS_ROLE)
+}
+
+pub fn jwt_key_file() -> String {
+    text(&JWT_KEY_FILE)
+}
+
+pub fn jwt_parent_role() -> String {
+    text(&JWT_PARENT_ROLE)
 }
 
 pub fn require_secret() -> bool {

@@ -28,10 +28,9 @@ const LONGEST: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// It names what is not there, what the role may not see, or it takes too long.
-pub(crate) fn answer(ask: &Ask, role: pg_sys::Oid, secret: &str) -> Result<Answered, Failure> {
+pub(crate) fn answer(ask: &Ask, role: pg_sys::Oid) -> Result<Answered, Failure> {
     let reading = Reading::begin().map_err(|error| failure(error, Span::default()))?;
-    let mut answering =
-        Answering { role, secret, until: Instant::now() + LONGEST, reads: 0, bytes: 0 };
+    let mut answering = Answering { role, until: Instant::now() + LONGEST, reads: 0, bytes: 0 };
     let answer = answering.answer(ask)?;
     let Answering { reads, bytes, .. } = answering;
     Ok(Answered { answer, txn_ts: reading.closed, reads, bytes })
@@ -46,15 +45,14 @@ struct Next {
     after: Vec<String>,
 }
 
-struct Answering<'a> {
+struct Answering {
     role: pg_sys::Oid,
-    secret: &'a str,
     until: Instant,
     reads: u64,
     bytes: u64,
 }
 
-impl Answering<'_> {
+impl Answering {
     fn answer(&mut self, ask: &Ask) -> Result<Answer, Failure> {
         Ok(match ask {
             Ask::Constant(constant) => Answer::Constant(constant.clone()),
@@ -75,7 +73,7 @@ impl Answering<'_> {
                 let next = Next::decode(cursor).ok_or_else(|| {
                     Failure::new(Fault::InvalidArgument, "expected a cursor", *span)
                 })?;
-                let source = source::open(&next.token, Some(self.secret));
+                let source = source::open_as(&next.token, self.role);
                 let definition = source.map_err(|error| failure(error, *span))?.definition;
                 let size = size.unwrap_or(next.size);
                 let (images, after) = self.page(&definition, Some(next.after), size, *span)?;

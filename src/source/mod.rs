@@ -4,12 +4,15 @@
 //! taken away. Runs in backends and in the worker. Opening a source and checking it again read
 //! only: they take no transaction id, and no lock on the table.
 
+mod changed;
 mod collection;
+mod credential;
 mod describe;
 mod elsewhere;
 mod expression;
 pub(crate) mod filter;
 mod index;
+mod jwt;
 mod key;
 mod keys;
 mod lifetime;
@@ -30,11 +33,13 @@ pub(crate) mod written;
 pub(crate) use collection::{
     Collection, check_generation, generation_of, relation_of, schema_break, view,
 };
+pub(crate) use credential::{Credential, anonymous_role, check_still};
 pub(crate) use index::{indexes, shape_of as index_shape};
+pub(crate) use jwt::forget_key;
 pub(crate) use key::{Argument, only_key_column};
 pub(crate) use key::{key_columns, key_texts};
 pub(crate) use mint::{Narrowing, define, index_set, row, token};
 pub(crate) use names::{columns, qualified, relation_name, role};
-pub(crate) use open::{open, open_in_sql};
+pub(crate) use open::{open, open_as, open_in_sql};
+pub(crate) use private::credential_tables;
 pub(crate) use privileges::check;
-pub(crate) use secrets::secret_role;

@@ -67,15 +67,20 @@ pub(crate) fn role(named: &Named) -> Result<pg_sys::Oid> {
     if role_name(oid).is_some() {
         return Ok(oid);
     }
-    let name = c_string(&named.name)?;
-    // SAFETY: answers InvalidOid for a role that does not exist.
-    match unsafe { pg_sys::get_role_oid(name.as_ptr(), true) } {
-        pg_sys::InvalidOid => Err(Error::new(
+    role_named(&named.name).ok_or_else(|| {
+        Error::new(
             Kind::InsufficientPrivilege,
             format!("role \"{}\" of the event source no longer exists", named.name),
-        )),
-        oid => Ok(oid),
-    }
+        )
+    })
+}
+
+/// The role of that name, `None` when there is none.
+pub(super) fn role_named(name: &str) -> Option<pg_sys::Oid> {
+    let name = c_string(name).ok()?;
+    // SAFETY: answers InvalidOid for a role that does not exist.
+    let oid = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
+    (oid != pg_sys::InvalidOid).then_some(oid)
 }
 
 /// The name of a column, `None` when it was dropped.

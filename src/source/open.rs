@@ -9,18 +9,32 @@ use event_source_model::source::Source;
 use pgrx::pg_sys;
 
 use super::collection::Collection;
+use super::credential::{Acting, Credential, revoked};
 use super::private::{self, AsOf, Lookup};
-use super::{elsewhere, keys, lifetime, names, privileges, secrets};
+use super::{elsewhere, keys, lifetime, names, privileges};
 use crate::error::{Error, Kind, Result};
 use crate::order::history;
 
-/// The source of a token that may be used now, also by the role of the secret where there is one.
+/// The source of a token that may be used now, also by the role of the credential where there is one. It
+/// expires with the first of the two.
 ///
 /// # Errors
-/// The token is not good (any more), its collection is gone, or a role may not see it.
-pub(crate) fn open(token: &str, secret: Option<&str>) -> Result<Source> {
-    let secret = secret.map(secrets::secret_role).transpose()?;
-    allowed(token, secret)
+/// The token or the credential is not good (any more), its collection is gone, or a role may not see it.
+pub(crate) fn open(token: &str, credential: Option<&Credential>) -> Result<Source> {
+    let Some(Acting { role, expires }) = credential.map(Credential::acting).transpose()? else {
+        return allowed(token, None);
+    };
+    let mut source = allowed(token, Some(role))?;
+    source.expires = source.expires.into_iter().chain(expires).min();
+    Ok(source)
+}
+
+/// As [`open`], for somebody who was found to be that role already.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_as(token: &str, role: pg_sys::Oid) -> Result<Source> {
+    allowed(token, Some(role))
 }
 
 /// As [`open`], for a call in SQL: the caller must be allowed too.
@@ -38,7 +52,7 @@ fn allowed(token: &str, also: Option<pg_sys::Oid>) -> Result<Source> {
         elsewhere::adopt(&mut source)?;
     }
     if is_revoked(source.id)? {
-        return Err(Error::new(Kind::InvalidToken, "the event source was revoked"));
+        return Err(revoked());
     }
     if source.expires.is_some_and(|end| end <= lifetime::now()) {
         return Err(Error::new(Kind::Unauthorized, "the event source has expired")

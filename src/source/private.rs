@@ -132,6 +132,14 @@ pub(super) fn write(
         .map_err(|e| Error::new(Kind::Corrupted, format!("could not write a private table: {e}")))
 }
 
+/// The tables of which a row less or more may end what a stream was opened by.
+///
+/// # Errors
+/// The extension is not there.
+pub(crate) fn credential_tables() -> Result<[pg_sys::Oid; 2]> {
+    Ok([oid(c"revocation")?, oid(c"secret")?])
+}
+
 fn open(table: &'static CStr) -> Result<Relation> {
     Ok(Relation::open(oid(table)?, pg_sys::AccessShareLock as pg_sys::LOCKMODE))
 }

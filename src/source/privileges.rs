@@ -28,22 +28,21 @@ pub(super) fn require(
     definition: &Definition,
     table: pg_sys::Oid,
 ) -> Result<()> {
-    let name = names::qualified(table)?;
     let tested = tested_columns(definition, table)?;
     // SAFETY: looks at the catalogs' caches.
     let schema = unsafe { pg_sys::get_rel_namespace(table) };
     if !compat::may_use_schema(schema, role) {
-        return Err(denied(role, &format!("the schema of table {name}")));
+        return Err(denied(role, &format!("the schema of table {}", names::qualified(table)?)));
     }
     if !may_select(role, table, definition.fields.as_deref(), &tested) {
-        return Err(denied(role, &format!("table {name}")).detail(
+        return Err(denied(role, &format!("table {}", names::qualified(table)?)).detail(
             "it needs SELECT on the table, or on every column that the event source shows or tests",
         ));
     }
     // SAFETY: looks at the catalogs' caches.
     let security = unsafe { pg_sys::check_enable_rls(table, role, true) };
     if security == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
-        return Err(denied(role, &format!("table {name}"))
+        return Err(denied(role, &format!("table {}", names::qualified(table)?))
             .detail("row-level security applies to the role, and event sources do not honour it row by row")
             .hint("use a role to which it does not apply, and narrow the event source with a filter"));
     }

@@ -1,6 +1,6 @@
 //! Secrets: credentials that act as a role. Only their hash is stored.
 //!
-//! Made and revoked in backends, looked up in backends and in the worker.
+//! Made and revoked in backends, looked up in the worker.
 
 use std::ffi::CStr;
 
@@ -12,6 +12,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use sha2::{Digest as _, Sha256};
 
+use super::credential::{Acting, bypasses, invalid};
 use super::private::{self, AsOf, Lookup};
 use super::{keys, lifetime, names};
 use crate::compat;
@@ -81,32 +82,26 @@ pub(super) fn revoke(id: i64) -> Result<()> {
     Ok(())
 }
 
-/// The role that a secret acts as.
+/// Whom the secret of that hash acts as, now.
 ///
 /// # Errors
 /// [`Kind::Unauthorized`] for a secret that is unknown, revoked or expired, and for one whose role
 /// is gone or has become one that must not have secrets. The text never says which.
-pub(crate) fn secret_role(secret: &str) -> Result<pg_sys::Oid> {
-    let hash = hash(secret);
+pub(super) fn acting(hash: &[u8; 32]) -> Result<Acting> {
     let value = hash.as_slice().into_datum().expect("bytes are never null");
     let lookup = Lookup { index: c"secret_hash_key", column: 2, equal: pg_sys::F_BYTEAEQ, value };
     let found = private::rows(c"secret", Some(lookup), AsOf::Now, |row| {
-        Some((row.get::<pg_sys::Oid>(3)?, row.get::<i64>(6)))
+        let expires = row.get::<i64>(6).map(|end| end.saturating_add(EPOCH_MICROS));
+        Some(Acting { role: row.get::<pg_sys::Oid>(3)?, expires })
     })?;
-    let alive = |end: Option<i64>| end.is_none_or(|end| end + EPOCH_MICROS > lifetime::now());
+    let alive = |end: Option<i64>| end.is_none_or(|end| end > lifetime::now());
     found
         .into_iter()
-        .find(|&(role, end)| alive(end) && names::role_name(role).is_some() && !bypasses(role))
-        .map(|(role, _)| role)
-        .ok_or_else(|| Error::new(Kind::Unauthorized, "invalid secret"))
+        .find(|a| alive(a.expires) && names::role_name(a.role).is_some() && !bypasses(a.role))
+        .ok_or_else(invalid)
 }
 
-fn bypasses(role: pg_sys::Oid) -> bool {
-    // SAFETY: looks at the catalogs' caches; superusers bypass too.
-    unsafe { pg_sys::has_bypassrls_privilege(role) }
-}
-
-fn hash(secret: &str) -> [u8; 32] {
+pub(super) fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 

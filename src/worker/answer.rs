@@ -2,49 +2,48 @@
 //!
 //! What reads the network can only ask what is here: open a stream, read on, a page of a feed.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use event_source_door::message::{
-    Access, Batch, Opened, RequestId, SourceId, StartAt, ToServer, ToWorker, Wire,
+    Access, Batch, GrantId, Opened, RequestId, SourceId, StartAt, ToServer, ToWorker, Wire,
 };
 use event_source_model::event::Page;
 use event_source_model::position::Position;
 use event_source_model::query::Ask;
 use event_source_model::source::{Source, Start};
-use pgrx::prelude::*;
 
-use super::sources::Sources;
+use super::grants;
+use super::rights;
+use super::sources::{Part, Sources};
 use super::tail::Tailer;
 use crate::error::{Error, Kind, Result};
 use crate::feed::{read, request};
 use crate::matching::Evaluator;
 use crate::order::reading::Reading;
 use crate::pg::transaction;
+use crate::query;
 use crate::rows::snapshot;
-use crate::{query, settings, source};
+use crate::source::{self, Credential};
 
-/// Rights of open sources are looked at again at most this often.
+/// Rights of quiet streams are looked at again at most this often.
 const RECHECK: Duration = Duration::from_secs(1);
+/// How long in one turn, so that the tail is not kept waiting.
+const SLICE: Duration = Duration::from_millis(2);
 /// What one batch of a snapshot's rows may take.
 const ROWS: Duration = Duration::from_millis(20);
-/// Sources looked at again in one turn, so that the tail is not kept waiting.
-const RECHECKED_AT_ONCE: usize = 200;
-
-/// Something changed that may take a source's rights: a role, a membership, a table's ACL.
-static RIGHTS_CHANGED: AtomicBool = AtomicBool::new(false);
 
 /// Answers the server; one for each server that is started.
 #[derive(Debug)]
 pub struct Answerer {
     pub sources: Sources,
     rechecked: Instant,
-    to_recheck: Vec<SourceId>,
+    /// What is left of the round.
+    to_recheck: Vec<Part>,
 }
 
 impl Answerer {
     pub fn new() -> Self {
-        watch_rights();
+        rights::subscribe();
         Self { sources: Sources::new(), rechecked: Instant::now(), to_recheck: Vec::new() }
     }
 
@@ -53,16 +52,18 @@ impl Answerer {
         let (number, answer) = match request {
             // Heard before; neither wants an answer.
             ToWorker::Hello { .. } | ToWorker::Streams(_) => return,
-            ToWorker::Close { source } => return self.sources.close(source),
+            ToWorker::Close { grant } => return self.sources.close(grant),
             ToWorker::Open { request, access, start } => {
                 let opened = self.open(&access, &start, tailer);
                 (request, opened.map(|opened| ToServer::Opened { request, opened }))
             }
-            ToWorker::Read { request, source, from, limit } => {
-                let batch = self.read(source, from, limit, tailer);
+            ToWorker::Read { request, grant, from, limit } => {
+                let batch = self.read(grant, from, limit, tailer, out);
                 (request, batch.map(|batch| ToServer::Batch { request, batch }))
             }
-            ToWorker::Query { request, secret, ask } => (request, query(request, &ask, &secret)),
+            ToWorker::Query { request, secret, ask } => {
+                (request, query(request, &ask, secret.as_deref()))
+            }
             ToWorker::Page { request, access, start, page_size } => {
                 let page = page(&access, &start, page_size);
                 (request, page.map(|page| ToServer::Page { request, page }))
@@ -76,17 +77,20 @@ impl Answerer {
         let sources = &mut self.sources;
         transaction::run(|| {
             let reading = Reading::begin()?;
-            let source = opened(access)?;
+            let epoch = rights::epoch();
+            let credential = credential(access)?;
+            let source = source::open(&access.token, credential.as_ref())?;
             let position = request::position(&source, start, reading.closed)?;
             check_not_before(access.wire, &source, &position)?;
             check_not_over(&source, &position, published)?;
             let skip = position.skipping.is_some();
             // Before it counts as a stream: one that is refused is never closed.
             let view = source::view(&source.definition)?;
-            let id = sources.open(&source.definition, published)?;
+            let (id, grant) = sources.open(&source, credential, epoch, published)?;
             let registered = sources.get(id).expect("opened just now");
             Ok(Opened {
                 source: id,
+                grant,
                 view,
                 start: if skip {
                     source.start.clone()
@@ -100,13 +104,27 @@ impl Answerer {
         })
     }
 
-    fn read(&self, id: SourceId, from: Position, limit: u32, tailer: &Tailer) -> Result<Batch> {
-        let Some(registered) = self.sources.get(id) else {
-            return Err(Error::new(Kind::SourceGone, "the event source has ended"));
-        };
-        let definition = &registered.definition;
+    fn read(
+        &mut self,
+        grant: GrantId,
+        from: Position,
+        limit: u32,
+        tailer: &Tailer,
+        out: &mut Vec<ToServer>,
+    ) -> Result<Batch> {
+        let sources = &mut self.sources;
         transaction::run(|| {
             let _reading = Reading::begin()?;
+            // What is read was committed before this; so was whatever took the right to read it.
+            rights::hear();
+            if let Some(source) = sources.of(grant) {
+                sources.review(source, out)?;
+            }
+            let registered = sources.of(grant).and_then(|source| sources.get(source));
+            let Some(registered) = registered else {
+                return Err(Error::new(Kind::SourceGone, "the event source has ended"));
+            };
+            let definition = &registered.definition;
             if from.rows_behind().is_some() {
                 let part = snapshot::read(definition, &from, limit.max(1), ROWS)?;
                 let (events, position) = (part.events, part.position);
@@ -128,45 +146,47 @@ impl Answerer {
 
     /// Ends all sources.
     pub fn end_all(&mut self, error: &Error, out: &mut Vec<ToServer>) {
-        let all: Vec<SourceId> = self.sources.iter().map(|(id, _)| id).collect();
+        let all: Vec<SourceId> = self.sources.ids().collect();
         for source in all {
             self.sources.end(source);
             out.push(ToServer::Ended { source, refusal: error.clone().into() });
         }
     }
 
-    /// Looks again at the rights of open sources after something changed, a slice at a time.
+    /// Looks again at the rights of quiet streams after something changed, a slice at a time.
     pub fn recheck(&mut self, out: &mut Vec<ToServer>) {
-        if self.to_recheck.is_empty() && self.rechecked.elapsed() >= RECHECK {
+        if !self.sources.are_in_round() {
+            if self.rechecked.elapsed() < RECHECK {
+                return;
+            }
             self.rechecked = Instant::now();
             self.sources.sweep();
-            if RIGHTS_CHANGED.swap(false, Relaxed) {
-                self.to_recheck = self.sources.iter().map(|(id, _)| id).collect();
+            if self.sources.are_settled() {
+                return;
             }
+            self.to_recheck = self.sources.begin_round();
         }
-        if self.to_recheck.is_empty() {
-            return;
-        }
-        let slice = self.to_recheck.len().saturating_sub(RECHECKED_AT_ONCE);
-        for id in self.to_recheck.split_off(slice) {
-            let Some(registered) = self.sources.get(id) else { continue };
-            let definition = registered.definition.clone();
-            let checked = transaction::run(|| {
+        let began = Instant::now();
+        while began.elapsed() < SLICE {
+            let Some(part) = self.to_recheck.pop() else { return self.sources.end_round() };
+            let sources = &mut self.sources;
+            if !sources.is_due(part) {
+                continue;
+            }
+            let looked = transaction::run(|| {
                 let _reading = Reading::begin()?;
-                source::check(&definition)
+                sources.look_at(part, out)
             });
-            match checked {
-                Ok(()) => {}
-                // A look that failed says nothing about the rights; the next one will.
-                Err(error) if error.kind == Kind::Corrupted => {
-                    RIGHTS_CHANGED.store(true, Relaxed);
-                }
-                Err(error) => {
-                    self.sources.end(id);
-                    out.push(ToServer::Ended { source: id, refusal: error.into() });
-                }
+            if looked.is_err() {
+                // It was logged; the next round tries again.
+                sources.spoil_round();
             }
         }
+    }
+
+    /// Whether there is more to look at, at once.
+    pub fn is_rechecking(&self) -> bool {
+        self.sources.are_in_round()
     }
 }
 
@@ -175,30 +195,31 @@ fn page(access: &Access, start: &StartAt, page_size: u32) -> Result<Page> {
     transaction::run(|| {
         let source = {
             let _reading = Reading::begin()?;
-            opened(access)?
+            source::open(&access.token, credential(access)?.as_ref())?
         };
         request::page(&source, start, page_size)
     })
 }
 
 /// An answer to a query, or what is wrong with it.
-fn query(request: RequestId, ask: &Ask, secret: &str) -> Result<ToServer> {
+fn query(request: RequestId, ask: &Ask, secret: Option<&str>) -> Result<ToServer> {
     transaction::run(|| {
-        let role = source::secret_role(secret)?;
-        Ok(match query::answer(ask, role, secret) {
+        let role = match secret {
+            Some(secret) => Credential::read(secret)?.acting()?.role,
+            None => source::anonymous_role()?,
+        };
+        Ok(match query::answer(ask, role) {
             Ok(answered) => ToServer::Answered { request, answered },
             Err(failure) => ToServer::Failed { request, failure },
         })
     })
 }
 
-/// The source of a token that may be used.
-fn opened(access: &Access) -> Result<Source> {
-    if settings::require_secret() && access.secret.is_none() {
-        return Err(Error::new(Kind::Unauthorized, "a secret is required beside the token")
-            .hint("give a secret from event_source.create_secret as Bearer"));
-    }
-    source::open(&access.token, access.secret.as_deref())
+/// The credential beside the token.
+fn credential(access: &Access) -> Result<Option<Credential>> {
+    let credential = access.secret.as_deref().map(Credential::read).transpose()?;
+    grants::check_required(credential.as_ref())?;
+    Ok(credential)
 }
 
 /// Fauna's streams may not start before their token; its feeds may.
@@ -228,28 +249,4 @@ fn check_not_over(source: &Source, position: &Position, published: i64) -> Resul
 
 fn refused(request: RequestId, error: Error) -> ToServer {
     ToServer::Refused { request, refusal: error.into() }
-}
-
-/// Notices what may take rights away, once for each process.
-fn watch_rights() {
-    static WATCHING: AtomicBool = AtomicBool::new(false);
-    if WATCHING.swap(true, Relaxed) {
-        return;
-    }
-    use pg_sys::SysCacheIdentifier::{AUTHMEMMEMROLE, AUTHOID, RELOID};
-    for cache in [AUTHOID, AUTHMEMMEMROLE, RELOID] {
-        // SAFETY: the function lives as long as the library and only sets a flag.
-        unsafe {
-            pg_sys::CacheRegisterSyscacheCallback(
-                cache as i32,
-                Some(rights_changed),
-                pg_sys::Datum::from(0),
-            );
-        }
-    }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn rights_changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
-    RIGHTS_CHANGED.store(true, Relaxed);
 }

@@ -14,6 +14,7 @@
 //! - [`sockets`]: the listening sockets, which outlive the server
 //! - [`pipe`]: the worker's end of the door
 //! - [`sources`]: the definitions that are evaluated for open streams
+//! - [`grants`]: what the streams were opened by; [`rights`]: whether it may have changed
 //! - [`tail`]: what was committed since the last look
 //! - [`prepared`]: stamps for prepared transactions that nobody else stamps
 //! - [`answer`]: the server's requests
@@ -24,12 +25,14 @@
 mod answer;
 mod backend;
 mod child;
+mod grants;
 mod keeper;
 mod keepers;
 pub mod launcher;
 mod pipe;
 mod prepared;
 mod process;
+mod rights;
 mod sockets;
 mod sources;
 mod started;

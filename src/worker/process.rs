@@ -21,6 +21,7 @@ use super::backend::{self, report_activity, wait};
 use super::child::Server;
 use super::pipe::Pipe;
 use super::prepared::Settler;
+use super::rights;
 use super::sockets;
 use super::tail::{Looked, News, Tailer};
 use crate::compat;
@@ -29,7 +30,7 @@ use crate::log::segment;
 use crate::order::shared::{self, Shared, Worker};
 use crate::order::{history_id, wake};
 use crate::pg::transaction;
-use crate::settings;
+use crate::{settings, source};
 
 /// An address in use, a missing extension: looked at again after this.
 const RETRY: Duration = Duration::from_secs(1);
@@ -207,6 +208,10 @@ impl Process {
         let mut breathed = false;
         loop {
             let reloaded = self.housekeep(Some(sockets));
+            if reloaded {
+                source::forget_key();
+                rights::settings_changed();
+            }
             if reloaded && greeted {
                 let config = ToServer::Config(settings::for_server());
                 if let Err(error) = with_pipe(|pipe| pipe.send(&config)) {
@@ -276,7 +281,8 @@ impl Process {
                 }
                 None => {}
             }
-            if looked.more || (!requests.is_empty() && !with_pipe(|pipe| pipe.is_full())) {
+            let waiting = answerer.is_rechecking() || !requests.is_empty();
+            if looked.more || (waiting && !with_pipe(|pipe| pipe.is_full())) {
                 continue;
             }
             let followed = greeted && answerer.sources.are_followed();

@@ -3,15 +3,21 @@
 //! Equal definitions are one source, evaluated and rendered once for all their streams. A source
 //! without streams lingers for a while, so that a client that reconnects finds the server's memory
 //! of the tail already matched.
+//!
+//! **Invariant.** Nothing is sent for a source before [`Sources::review`] has looked, at the epoch of that
+//! moment, at the rights by which it and all its streams are read.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use event_source_door::message::SourceId;
-use event_source_model::source::Definition;
+use event_source_door::message::{GrantId, SourceId, ToServer};
+use event_source_model::source::{Definition, Source};
 
-use crate::error::Result;
+use super::grants::{Grants, Held};
+use super::rights::{self, Epoch};
+use crate::error::{Error, Kind, Result};
 use crate::matching::Matcher;
+use crate::source::{self, Credential};
 
 /// How long a source without streams is kept.
 const LINGER: Duration = Duration::from_secs(60);
@@ -22,6 +28,10 @@ const MOST_LINGERING: usize = 20_000;
 #[derive(Debug)]
 pub struct Sources {
     pub matcher: Matcher,
+    grants: Grants,
+    /// When all rights were looked at.
+    settled: Epoch,
+    round: Option<Round>,
     ids: HashMap<Definition, SourceId>,
     by_id: HashMap<SourceId, Registered>,
     next: SourceId,
@@ -37,12 +47,34 @@ pub struct Registered {
     pub matched_since: i64,
     streams: u32,
     idle_since: Instant,
+    /// When the rights of its own role were looked at.
+    checked: Epoch,
+    /// When these and all its grants were.
+    reviewed: Epoch,
+}
+
+/// A look at everything, a part at a time.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    began: Epoch,
+    /// A part was looked at in vain, or came since without having been.
+    spoilt: bool,
+}
+
+/// What is looked at in one go.
+#[derive(Clone, Copy, Debug)]
+pub enum Part {
+    Source(SourceId),
+    Grant(GrantId),
 }
 
 impl Sources {
     pub fn new() -> Self {
         Self {
             matcher: Matcher::new(),
+            grants: Grants::new(),
+            settled: Epoch::NEVER,
+            round: None,
             ids: HashMap::new(),
             by_id: HashMap::new(),
             // 0 is left for "none".
@@ -51,9 +83,21 @@ impl Sources {
         }
     }
 
-    /// Registers one more stream of a definition. Called in a transaction, when everything up to
-    /// `published` has been sent.
-    pub fn open(&mut self, definition: &Definition, published: i64) -> Result<SourceId> {
+    /// Registers one more stream of a source, by a token of that id and a credential that were found
+    /// good at that epoch. Called in a transaction, when everything up to `published` has been sent.
+    pub fn open(
+        &mut self,
+        opened: &Source,
+        credential: Option<Credential>,
+        checked: Epoch,
+        published: i64,
+    ) -> Result<(SourceId, GrantId)> {
+        let definition = &opened.definition;
+        let mut checked = checked;
+        if self.watch(definition)? {
+            // What changed before its changes counted was not noticed.
+            checked = Epoch::NEVER;
+        }
         let id = match self.ids.get(definition) {
             Some(&id) => id,
             None => {
@@ -66,16 +110,33 @@ impl Sources {
                     matched_since: published,
                     streams: 0,
                     idle_since: Instant::now(),
+                    checked,
+                    reviewed: checked,
                 };
                 self.by_id.insert(id, registered);
                 id
             }
         };
-        if let Some(source) = self.by_id.get_mut(&id) {
-            source.streams += 1;
-            self.streams += 1;
+        let source = self.by_id.get_mut(&id).expect("registered above, or before");
+        source.streams += 1;
+        self.streams += 1;
+        if source.reviewed != checked {
+            source.reviewed = Epoch::NEVER;
         }
-        Ok(id)
+        if self.settled != checked {
+            self.settled = Epoch::NEVER;
+            self.spoil_round();
+        }
+        let held = Held { source: id, token: opened.id, credential };
+        Ok((id, self.grants.open(held, checked)))
+    }
+
+    /// From here on counts what may take the right to read a source; whether some of it did not before.
+    fn watch(&self, definition: &Definition) -> Result<bool> {
+        let credentials = rights::watch_credentials(source::credential_tables()?);
+        let known = self.ids.contains_key(definition);
+        let table = if known { None } else { source::relation_of(definition.collection)? };
+        Ok(table.is_some_and(rights::watch_table) || credentials)
     }
 
     /// Whether there is nothing to match a change against.
@@ -89,16 +150,24 @@ impl Sources {
     }
 
     /// One stream less.
-    pub fn close(&mut self, id: SourceId) {
+    pub fn close(&mut self, grant: GrantId) {
+        if let Some(id) = self.grants.close(grant) {
+            self.leave(id, 1);
+        }
+    }
+
+    fn leave(&mut self, id: SourceId, streams: u32) {
         if let Some(source) = self.by_id.get_mut(&id) {
-            self.streams -= u64::from(source.streams > 0);
-            source.streams = source.streams.saturating_sub(1);
+            let streams = streams.min(source.streams);
+            self.streams -= u64::from(streams);
+            source.streams -= streams;
             source.idle_since = Instant::now();
         }
     }
 
     /// The source ended for good.
     pub fn end(&mut self, id: SourceId) {
+        self.grants.remove_all(id);
         if let Some(source) = self.by_id.remove(&id) {
             self.streams -= u64::from(source.streams);
             self.ids.remove(&source.definition);
@@ -110,8 +179,108 @@ impl Sources {
         self.by_id.get(&id)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (SourceId, &Definition)> {
-        self.by_id.iter().map(|(&id, source)| (id, &source.definition))
+    /// The source that a stream reads.
+    pub fn of(&self, grant: GrantId) -> Option<SourceId> {
+        self.grants.source(grant)
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = SourceId> {
+        self.by_id.keys().copied()
+    }
+
+    /// Whether nothing changed since all rights were looked at.
+    pub fn are_settled(&self) -> bool {
+        self.settled == rights::epoch()
+    }
+
+    /// Begins a look at everything: what there is to look at.
+    pub fn begin_round(&mut self) -> Vec<Part> {
+        self.round = Some(Round { began: rights::epoch(), spoilt: false });
+        self.ids().map(Part::Source).chain(self.grants.ids().map(Part::Grant)).collect()
+    }
+
+    pub fn are_in_round(&self) -> bool {
+        self.round.is_some()
+    }
+
+    /// Something was looked at in vain: there must be another round.
+    pub fn spoil_round(&mut self) {
+        if let Some(round) = &mut self.round {
+            round.spoilt = true;
+        }
+    }
+
+    /// Everything was looked at.
+    pub fn end_round(&mut self) {
+        if let Some(round) = self.round.take().filter(|round| !round.spoilt) {
+            self.settled = round.began;
+        }
+    }
+
+    /// Looks at the rights by which a source is read, unless nothing changed since that was done. What
+    /// lost them is gone, and `out` tells of it. In a transaction.
+    ///
+    /// # Errors
+    /// When it cannot be seen.
+    pub fn review(&mut self, id: SourceId, out: &mut Vec<ToServer>) -> Result<()> {
+        let epoch = rights::epoch();
+        if self.settled == epoch || self.by_id.get(&id).is_none_or(|s| s.reviewed == epoch) {
+            return Ok(());
+        }
+        self.look_at(Part::Source(id), out)?;
+        for grant in self.grants.of(id) {
+            self.look_at(Part::Grant(grant), out)?;
+        }
+        if let Some(source) = self.by_id.get_mut(&id) {
+            source.reviewed = epoch;
+        }
+        Ok(())
+    }
+
+    /// Whether something changed since a part was looked at.
+    pub fn is_due(&self, part: Part) -> bool {
+        let checked = match part {
+            Part::Source(id) => self.by_id.get(&id).map(|source| source.checked),
+            Part::Grant(id) => self.grants.checked(id),
+        };
+        checked.is_some_and(|checked| checked != rights::epoch())
+    }
+
+    /// As [`Self::review`], of a part alone.
+    ///
+    /// # Errors
+    /// When it cannot be seen.
+    pub fn look_at(&mut self, part: Part, out: &mut Vec<ToServer>) -> Result<()> {
+        match part {
+            Part::Source(id) => self.look_at_source(id, out),
+            Part::Grant(id) => self.look_at_grant(id, out),
+        }
+    }
+
+    fn look_at_source(&mut self, source: SourceId, out: &mut Vec<ToServer>) -> Result<()> {
+        let epoch = rights::epoch();
+        let Some(registered) = self.by_id.get_mut(&source) else { return Ok(()) };
+        if registered.checked.catalogs != epoch.catalogs
+            && let Some(error) = refusal(source::check(&registered.definition))?
+        {
+            self.end(source);
+            out.push(ToServer::Ended { source, refusal: error.into() });
+            return Ok(());
+        }
+        registered.checked = epoch;
+        Ok(())
+    }
+
+    fn look_at_grant(&mut self, grant: GrantId, out: &mut Vec<ToServer>) -> Result<()> {
+        let epoch = rights::epoch();
+        let Some(source) = self.grants.source(grant) else { return Ok(()) };
+        let definition = &self.by_id.get(&source).expect("a grant's source is there").definition;
+        if let Some(error) = refusal(self.grants.check(grant, definition, epoch))? {
+            let streams = self.grants.remove(grant);
+            self.leave(source, streams);
+            out.push(ToServer::Lost { grant, refusal: error.into() });
+        }
+        Ok(())
     }
 
     /// Lets go of sources that had no stream for a while.
@@ -128,5 +297,14 @@ impl Sources {
                 self.end(id);
             }
         }
+    }
+}
+
+/// Why the right is gone, if it is. A look that failed says nothing about that.
+fn refusal(checked: Result<()>) -> Result<Option<Error>> {
+    match checked {
+        Ok(()) => Ok(None),
+        Err(error) if error.kind == Kind::Corrupted => Err(error),
+        Err(error) => Ok(Some(error)),
     }
 }

@@ -1,7 +1,8 @@
 //! What was committed since the last look, matched against every open source.
 //!
 //! It guarantees that each transaction up to [`Tailer::published`] was sent once and in order, and
-//! that nothing above it was. Heartbeat stamps, which let a standby and the next token know how far
+//! that nothing above it was; and that no change is sent for streams that had lost the right to see it
+//! when it was committed. Heartbeat stamps, which let a standby and the next token know how far
 //! everything is closed, are written here too.
 
 use std::ops::ControlFlow;
@@ -14,6 +15,7 @@ use event_source_model::net::NetChange;
 use event_source_model::position::Position;
 use pgrx::pg_sys;
 
+use super::rights;
 use super::sources::Sources;
 use crate::error::{Error, Kind, Result};
 use crate::log::fingerprint::{self, Fingerprints};
@@ -146,6 +148,8 @@ impl Tailer {
             Some(published) => published,
             None => self.begin(reading.closed)?,
         };
+        // Whatever took a right before one of these transactions began is heard of.
+        rights::hear();
         let since = end.txn_ts;
         let mut looked = Looked::default();
         if reading.closed <= since {
@@ -190,13 +194,19 @@ impl Tailer {
                         if change.rewrite {
                             out.push(ToServer::Forget);
                         }
-                        let matches = sources.matcher.matches(&change);
-                        if !matches.failed.is_empty() {
-                            // What these sources saw before comes before their end.
+                        let mut matches = sources.matcher.matches(&change);
+                        let mut ended = Vec::new();
+                        end_all(sources, matches.failed, &mut ended);
+                        for (source, _) in &matches.seen_by {
+                            sources.review(*source, &mut ended)?;
+                        }
+                        if !ended.is_empty() {
+                            // What these saw before comes before their end.
                             let changes = std::mem::take(&mut changes);
                             bytes_before += std::mem::take(&mut bytes);
                             out.push(part(&begin, before, changes));
-                            end_all(sources, matches.failed, out);
+                            out.append(&mut ended);
+                            matches.seen_by.retain(|(source, _)| sources.get(*source).is_some());
                         }
                         let position = position.with(fingerprint);
                         if let Some(change) = seen(matches.seen_by, position, change) {

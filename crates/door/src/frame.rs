@@ -76,11 +76,11 @@ mod tests {
     proptest! {
         #[test]
         fn messages_come_back_whole_however_the_bytes_are_cut(
-            sources in proptest::collection::vec(any::<u64>(), 0..20),
+            grants in proptest::collection::vec(any::<u64>(), 0..20),
             cut in 1usize..40,
         ) {
             let sent: Vec<ToWorker> =
-                sources.into_iter().map(|source| ToWorker::Close { source }).collect();
+                grants.into_iter().map(|grant| ToWorker::Close { grant }).collect();
             let mut wire = Vec::new();
             for message in &sent {
                 push(&mut wire, message).expect("short");

@@ -21,6 +21,9 @@ pub const PROTOCOL: u32 = 3;
 pub type RequestId = u64;
 /// Numbers a definition that the worker evaluates; equal definitions have one number.
 pub type SourceId = u64;
+/// Numbers what a stream may be read by: its source, its token and the credential beside it. Streams
+/// that were opened by the same have one number.
+pub type GrantId = u64;
 
 /// From the server to the worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,14 +32,15 @@ pub enum ToWorker {
     Hello { protocol: u32, version: String },
     /// Open a stream. Answered by `Opened` or `Refused`; each `Opened` is ended by one `Close`.
     Open { request: RequestId, access: Access, start: StartAt },
-    /// Events of an open source behind `from`, at most `limit`. Answered by `Batch` or `Refused`.
-    Read { request: RequestId, source: SourceId, from: Position, limit: u32 },
+    /// Events of an open stream behind `from`, at most `limit`. Answered by `Batch` or `Refused`.
+    Read { request: RequestId, grant: GrantId, from: Position, limit: u32 },
     /// One page of a feed. Answered by `Page` or `Refused`.
     Page { request: RequestId, access: Access, start: StartAt, page_size: u32 },
-    /// What a query asks for, by the secret's role. Answered by `Answered`, `Failed` or `Refused`.
-    Query { request: RequestId, secret: String, ask: Ask },
+    /// What a query asks for, by the role of the secret or JWT, or by that of those who give none.
+    /// Answered by `Answered`, `Failed` or `Refused`.
+    Query { request: RequestId, secret: Option<String>, ask: Ask },
     /// A stream ended.
-    Close { source: SourceId },
+    Close { grant: GrantId },
     /// What `event_source.streams` shows, whole, at most once a second.
     Streams(Vec<StreamStatus>),
 }
@@ -45,7 +49,7 @@ pub enum ToWorker {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
     pub token: String,
-    /// A secret given beside the token; both must allow.
+    /// A secret or JWT given beside the token; both must allow.
     pub secret: Option<String>,
     /// `v10` or `native`; for messages and views.
     pub wire: Wire,
@@ -116,6 +120,13 @@ pub enum ToServer {
         source: SourceId,
         refusal: Refusal,
     },
+    /// What some streams were opened by is worth nothing any more: token or secret revoked, the rights of
+    /// the credential's role lost. As `Ended`, for these streams alone. Comes before the tail with the
+    /// first change that was committed after that.
+    Lost {
+        grant: GrantId,
+        refusal: Refusal,
+    },
     /// Say goodbye to the clients and exit.
     Stop,
 }
@@ -136,6 +147,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     pub source: SourceId,
+    pub grant: GrantId,
     pub view: View,
     /// Where to read from.
     pub position: Position,
@@ -145,7 +157,7 @@ pub struct Opened {
     /// Every tail that ends above this was matched against the source, so that a server that
     /// still holds them all need not ask for a `Batch`.
     pub matched_since: i64,
-    /// When the token ends, microseconds since 1970.
+    /// When the token or the credential beside it ends, whichever is first; microseconds since 1970.
     pub expires: Option<i64>,
 }
 

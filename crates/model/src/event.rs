@@ -127,6 +127,13 @@ pub enum Reason {
     Internal,
 }
 
+impl Reason {
+    /// Whether the right to read is gone: nothing that waits to be written may still be handed out.
+    pub fn is_loss_of_rights(self) -> bool {
+        matches!(self, Self::Unauthorized | Self::InvalidToken | Self::PermissionDenied)
+    }
+}
+
 /// A refusal, ready to be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]

@@ -46,8 +46,8 @@ pub(crate) async fn query(State(hub): State<Arc<Hub>>, request: Request) -> Resp
     }
 }
 
-/// The query, its arguments and the secret.
-fn asked(parts: &Parts, body: &[u8]) -> Result<(Template, Arguments, String), Refusal> {
+/// The query, its arguments and the secret, if one is given.
+fn asked(parts: &Parts, body: &[u8]) -> Result<(Template, Arguments, Option<String>), Refusal> {
     let invalid = |message: String| Refusal::new(Reason::InvalidRequest, message);
     let Ok(Value::Object(mut fields)) = serde_json::from_slice(body) else {
         return Err(invalid("expected a JSON object.".to_owned()));
@@ -65,12 +65,12 @@ fn asked(parts: &Parts, body: &[u8]) -> Result<(Template, Arguments, String), Re
         }
         Some(_) => return Err(invalid("Unexpected value for key arguments.".to_owned())),
     };
+    let secret = credentials::given(&parts.headers, None)?;
     // A token says what may be followed, not what may be asked.
-    let secret = credentials::given(&parts.headers, None)?.filter(|c| !c.starts_with(PREFIX));
-    let secret = secret.ok_or_else(|| {
-        Refusal::new(Reason::Unauthorized, "a query needs a secret")
-            .hint("event_source.create_secret makes one")
-    })?;
+    if secret.as_deref().is_some_and(|secret| secret.starts_with(PREFIX)) {
+        return Err(Refusal::new(Reason::Unauthorized, "a query needs a secret")
+            .hint("event_source.create_secret makes one"));
+    }
     Ok((template, arguments, secret))
 }
 

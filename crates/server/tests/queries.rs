@@ -28,7 +28,7 @@ async fn the_worker_gets_names_and_constants_and_its_answer_is_tagged() {
         let ToWorker::Query { request, secret, ask } = worker.hears().await else {
             panic!("no query")
         };
-        assert_eq!(secret, "ess_s");
+        assert_eq!(secret.as_deref(), Some("ess_s"));
         let Ask::Object(fields) = ask else { panic!("it is an object") };
         let Ask::Page { rows, size: 16 } = &fields[0].1 else { panic!("a page of 16") };
         let Of::Index { terms, .. } = &rows.of else { panic!("it is an index") };
@@ -71,7 +71,7 @@ async fn what_the_worker_finds_wrong_is_underlined_in_the_query() {
 
 #[tokio::test]
 async fn a_refused_query_never_reaches_the_worker() {
-    let mut worker = Worker::start(config()).await;
+    let worker = Worker::start(config()).await;
     let mut client = Client::one(worker.address).await;
     let secret = Some("ess_s");
     for (body, credential, status, code) in [
@@ -81,7 +81,6 @@ async fn a_refused_query_never_reaches_the_worker() {
         (r#"{"query":"1","arguments":[]}"#, secret, 400, "invalid_request"),
         (r#"{"query":7}"#, secret, 400, "invalid_request"),
         ("{}", None, 400, "invalid_request"),
-        (r#"{"query":"1"}"#, None, 401, "unauthorized"),
         // What may be followed by a token is not what may be asked.
         (r#"{"query":"1"}"#, Some("est_t"), 401, "unauthorized"),
     ] {
@@ -89,10 +88,22 @@ async fn a_refused_query_never_reaches_the_worker() {
         assert_eq!(response.status(), status, "{body}");
         assert_eq!(json(response).await["error"]["code"], code, "{body}");
     }
-    let (response, ()) = tokio::join!(client.send(query(r#"{"query":"1"}"#, secret)), async {
-        let ToWorker::Query { request, .. } = worker.hears().await else { panic!("no query") };
-        worker.refuses(request, Refusal::new(Reason::Unauthorized, "invalid secret")).await;
-    });
-    assert_eq!(response.status(), 401);
-    assert_eq!(json(response).await["error"]["code"], "unauthorized");
+}
+
+#[tokio::test]
+async fn whether_a_query_may_be_asked_with_a_credential_or_without_only_the_worker_says() {
+    let mut worker = Worker::start(config()).await;
+    let mut client = Client::one(worker.address).await;
+    for credential in [Some("ess_s"), None] {
+        let asking = client.send(query(r#"{"query":"1"}"#, credential));
+        let (response, ()) = tokio::join!(asking, async {
+            let ToWorker::Query { request, secret, .. } = worker.hears().await else {
+                panic!("no query")
+            };
+            assert_eq!(secret.as_deref(), credential);
+            worker.refuses(request, Refusal::new(Reason::Unauthorized, "invalid secret")).await;
+        });
+        assert_eq!(response.status(), 401);
+        assert_eq!(json(response).await["error"]["code"], "unauthorized");
+    }
 }

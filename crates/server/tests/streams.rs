@@ -272,9 +272,9 @@ async fn the_end_of_a_source_is_said_before_the_body_ends() {
     let mut client = Client::two(worker.address).await;
     let mut lines = live(&mut worker, &mut client).await;
     worker.tails(tail_of(1000, 1010, 1, "x")).await;
+    assert_eq!(lines.keys(1).await, [1]);
     let refusal = Refusal::new(Reason::PermissionDenied, "permission denied for table product");
     worker.says(&ToServer::Ended { source: support::SOURCE, refusal }).await;
-    assert_eq!(lines.keys(1).await, [1]);
     let error = lines.event().await;
     assert_eq!(
         (&error["type"], &error["error"]["code"]),
@@ -321,8 +321,8 @@ async fn a_client_that_leaves_before_the_answer_leaves_no_stream_behind() {
     worker.opens(request, opened(1000, 900)).await;
     // It reads until it is noticed that nobody does.
     loop {
-        if let event_source_door::message::ToWorker::Close { source } = worker.hears().await {
-            assert_eq!(source, support::SOURCE);
+        if let event_source_door::message::ToWorker::Close { grant } = worker.hears().await {
+            assert_eq!(grant, support::GRANT);
             break;
         }
     }

@@ -8,7 +8,7 @@ use event_source_model::position::Position;
 
 use crate::json::{self, plain};
 use crate::shown::Shown;
-use crate::v10_error::{Endpoint, event_code, http, message, with_hint};
+use crate::v10_error::{Endpoint, event_code, event_message, http, message};
 use crate::v10_value;
 
 /// Appends an event.
@@ -41,7 +41,7 @@ pub fn status(out: &mut String, view: &View, position: &Position) {
 /// Appends an error event, the last thing that a stream or a page says.
 pub fn error(out: &mut String, refusal: &Refusal) {
     out.push_str("{\"type\":\"error\",\"error\":");
-    json::error(out, event_code(refusal.reason), &with_hint(refusal));
+    json::error(out, event_code(refusal.reason), &event_message(refusal));
     stats(out, 0, 0);
     out.push('}');
 }

@@ -18,17 +18,25 @@ pub fn event_code(reason: Reason) -> &'static str {
         Reason::StartBeforeToken | Reason::PositionGone | Reason::HistoryChanged => {
             "invalid_stream_start_time"
         }
-        Reason::Unauthorized | Reason::PermissionDenied => "permission_loss",
+        // A stream that is open can only have lost them.
+        Reason::Unauthorized | Reason::InvalidToken | Reason::PermissionDenied => "permission_loss",
         Reason::LimitExceeded => "stream_overflow",
         Reason::EvaluationFailed => "evaluation_failed",
         Reason::InvalidRequest
-        | Reason::InvalidToken
         | Reason::InvalidCursor
         | Reason::NotFound
         | Reason::SourceGone
         | Reason::SchemaChanged => "invalid_request",
         Reason::Unavailable | Reason::Internal => "internal_error",
     }
+}
+
+/// The message of an error event.
+pub(crate) fn event_message(refusal: &Refusal) -> String {
+    if refusal.reason.is_loss_of_rights() {
+        return "Stream authentication is no longer valid.".to_owned();
+    }
+    with_hint(refusal)
 }
 
 /// Whether Fauna says this inside a response of status 200 rather than by an HTTP error.

@@ -2,7 +2,7 @@
 //!
 //! Exactness rests on three facts. Messages of the worker are handled in the order in which they
 //! come, under one lock. A batch that is `live` is up to date with every tail before it. And an
-//! event at or before a stream's position is never queued.
+//! event at or before a stream's position is never queued. Nor is one once the stream's time is over.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use super::memory::first_needed;
 use super::queue::Chunk;
 use super::state::State;
 use super::stream::{Phase, Stream, StreamId};
+use crate::clock;
 
 /// The changes of a tail that one source sees, by index.
 type Seen = Vec<(usize, EventType)>;
@@ -31,7 +32,8 @@ impl State {
             self.leave_gap();
         }
         let before = self.memory.end().cloned().unwrap_or_else(|| Position::after(tail.since));
-        let mut slow = Vec::new();
+        let now = clock::now();
+        let (mut slow, mut over) = (Vec::new(), Vec::new());
         for (source, seen) in by_source(&tail) {
             let Some(followers) = self.followers.get(&source) else { continue };
             for (format, ids) in &followers.formats {
@@ -39,6 +41,10 @@ impl State {
                 for id in ids {
                     let Some(stream) = self.streams.get_mut(id) else { continue };
                     if stream.phase != Phase::Live {
+                        continue;
+                    }
+                    if stream.is_over(now) {
+                        over.push(*id);
                         continue;
                     }
                     stream.advance(before.clone());
@@ -60,6 +66,7 @@ impl State {
             }
         }
         self.memory.push(tail, memory_limit);
+        self.end_over(over);
         for id in slow {
             self.fall_behind(id);
         }
@@ -68,9 +75,11 @@ impl State {
     /// Brings a stream up to date: from memory if that reaches back far enough, else from the log.
     pub(super) fn catch_up(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.is_over(clock::now()) {
+            return self.end_over(vec![id]);
+        }
         if stream.position.rows_behind().is_some() {
-            self.read(id);
-            return;
+            return self.read(id);
         }
         let matched = stream.matched_since < first_needed(&stream.position);
         if !matched || !self.memory.covers(&stream.position) {
@@ -96,6 +105,9 @@ impl State {
     /// A piece of the log for a stream that asked for it.
     pub(super) fn batch(&mut self, id: StreamId, mut batch: Batch) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.is_over(clock::now()) {
+            return self.end_over(vec![id]);
+        }
         let is_of_log = stream.position.rows_behind().is_none();
         if is_of_log {
             batch.events.retain(|event| stream.wants(&event.position));

@@ -97,7 +97,7 @@ impl Hub {
     /// As [`Hub::open`].
     pub async fn query(
         &self,
-        secret: String,
+        secret: Option<String>,
         ask: Ask,
     ) -> Result<Result<Answered, Failure>, Refusal> {
         let (reply, answer) = oneshot::channel();

@@ -79,6 +79,13 @@ impl Queue {
         self.lock().chunks.is_empty()
     }
 
+    /// Drops what was not taken yet.
+    pub(super) fn clear(&self) {
+        let mut inner = self.lock();
+        inner.chunks.clear();
+        inner.bytes = 0;
+    }
+
     /// Nothing comes after what is already there.
     pub(super) fn end(&self, how: Result<(), Broken>) {
         let mut inner = self.lock();

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use event_source_door::message::{StreamStatus, ToWorker};
 
-use super::state::{State, expired};
-use super::stream::{Phase, Stream, StreamId};
+use super::state::State;
+use super::stream::{Phase, StreamId};
 
 /// The worker is told at most this often.
 const EVERY: Duration = Duration::from_secs(1);
@@ -29,11 +29,9 @@ impl Report {
 impl State {
     /// What time alone brings about. `now` is in microseconds since 1970.
     pub(super) fn tick(&mut self, now: i64, status_interval: Duration) {
-        let over = |s: &&Stream| s.expires.is_some_and(|expires| expires <= now);
-        let ids: Vec<StreamId> = self.streams.values().filter(over).map(|s| s.id).collect();
-        for id in ids {
-            self.end(id, &expired());
-        }
+        let over = self.streams.values().filter(|stream| stream.is_over(now));
+        let over: Vec<StreamId> = over.map(|stream| stream.id).collect();
+        self.end_over(over);
         self.say_statuses(status_interval);
         self.tell_worker();
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use event_source_door::message::{
-    Access, Opened, RequestId, SourceId, StartAt, ToServer, ToWorker,
+    Access, GrantId, Opened, RequestId, SourceId, StartAt, ToServer, ToWorker,
 };
 use event_source_model::event::{Page, Reason, Refusal, View};
 use event_source_model::query::{Answered, Ask, Failure};
@@ -63,6 +63,8 @@ pub(super) struct State {
     reads: HashMap<RequestId, StreamId>,
     pub(super) streams: HashMap<StreamId, Stream>,
     pub(super) followers: HashMap<SourceId, Followers>,
+    /// The streams that were opened by the same.
+    grants: HashMap<GrantId, BTreeSet<StreamId>>,
     pub(super) memory: Memory,
     pub(super) shapes: Shapes,
     pub(super) report: Report,
@@ -89,7 +91,7 @@ impl State {
     }
 
     /// Asks the worker for the answer to a query.
-    pub(super) fn query(&mut self, secret: String, ask: Ask, pending: Pending) {
+    pub(super) fn query(&mut self, secret: Option<String>, ask: Ask, pending: Pending) {
         let request = self.number(pending);
         self.outgoing.push_back(ToWorker::Query { request, secret, ask });
     }
@@ -99,10 +101,10 @@ impl State {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.phase = Phase::Reading;
         self.last_request += 1;
-        let (request, source, limit) = (self.last_request, stream.source, stream.batch);
+        let (request, grant, limit) = (self.last_request, stream.grant, stream.batch);
         let from = stream.position.clone();
         self.reads.insert(request, id);
-        self.outgoing.push_back(ToWorker::Read { request, source, from, limit });
+        self.outgoing.push_back(ToWorker::Read { request, grant, from, limit });
     }
 
     fn number(&mut self, pending: Pending) -> RequestId {
@@ -138,15 +140,16 @@ impl State {
             ToServer::Failed { request, failure } => return self.answered(request, Err(failure)),
             ToServer::Refused { request, refusal } => return self.refused(request, refusal),
             ToServer::Ended { source, refusal } => self.end_source(source, &refusal),
+            ToServer::Lost { grant, refusal } => self.end_grant(grant, &refusal),
             ToServer::Welcome { .. } | ToServer::Config(_) | ToServer::Stop => {}
         }
         Answer::None
     }
 
     fn opened(&mut self, hub: &Arc<Hub>, request: RequestId, opened: Opened) -> Answer {
-        let source = opened.source;
+        let (source, grant) = (opened.source, opened.grant);
         let Some(Pending::Open { format, client, reply }) = self.pending.remove(&request) else {
-            self.outgoing.push_back(ToWorker::Close { source });
+            self.outgoing.push_back(ToWorker::Close { grant });
             return Answer::None;
         };
         self.last_stream += 1;
@@ -160,6 +163,7 @@ impl State {
             .or_insert_with(|| Followers { view: Arc::clone(&view), formats: HashMap::new() });
         followers.view = view;
         followers.formats.entry(format).or_default().insert(id);
+        self.grants.entry(grant).or_default().insert(id);
         self.streams.insert(id, stream);
         self.report.touch();
         self.catch_up(id);
@@ -194,6 +198,19 @@ impl State {
         }
     }
 
+    fn end_grant(&mut self, grant: GrantId, refusal: &Refusal) {
+        for id in self.grants.get(&grant).cloned().unwrap_or_default() {
+            self.end(id, refusal);
+        }
+    }
+
+    /// Ends streams whose time is over.
+    pub(super) fn end_over(&mut self, ids: Vec<StreamId>) {
+        for id in ids {
+            self.end(id, &expired());
+        }
+    }
+
     /// Says why, in the protocol's way, and ends a stream.
     pub(super) fn end(&mut self, id: StreamId, refusal: &Refusal) {
         if let Some(stream) = self.streams.get(&id) {
@@ -214,7 +231,13 @@ impl State {
                 self.followers.remove(&stream.source);
             }
         }
-        self.outgoing.push_back(ToWorker::Close { source: stream.source });
+        if let Some(ids) = self.grants.get_mut(&stream.grant) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.grants.remove(&stream.grant);
+            }
+        }
+        self.outgoing.push_back(ToWorker::Close { grant: stream.grant });
         self.report.touch();
     }
 
@@ -236,11 +259,12 @@ impl State {
             }
         }
         self.followers.clear();
+        self.grants.clear();
     }
 }
 
-/// Why a token's stream ends when its time is over.
-pub(super) fn expired() -> Refusal {
-    Refusal::new(Reason::Unauthorized, "the event source has expired")
-        .hint("mint a new one with event_source()")
+/// Why a stream ends when the time of its token, or of the credential beside it, is over.
+fn expired() -> Refusal {
+    Refusal::new(Reason::Unauthorized, "the event source or the credential has expired")
+        .hint("get a new one, and go on behind the last cursor")
 }

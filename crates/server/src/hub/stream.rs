@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use event_source_door::message::{Opened, SourceId};
+use event_source_door::message::{GrantId, Opened, SourceId};
 use event_source_model::event::{Refusal, View};
 use event_source_model::position::Position;
 use event_source_model::source::Start;
@@ -34,6 +34,7 @@ pub(super) enum Phase {
 pub(super) struct Stream {
     pub(super) id: StreamId,
     pub(super) source: SourceId,
+    pub(super) grant: GrantId,
     pub(super) format: Format,
     pub(super) view: Arc<View>,
     pub(super) queue: Arc<Queue>,
@@ -68,6 +69,7 @@ impl Stream {
         let mut stream = Self {
             id,
             source: opened.source,
+            grant: opened.grant,
             format,
             view: Arc::new(opened.view),
             queue: Arc::default(),
@@ -151,8 +153,17 @@ impl Stream {
         self.last_word = Instant::now();
     }
 
-    /// Says why nothing more comes, in the protocol's way.
+    /// Whether its time is over. `now` is in microseconds since 1970.
+    pub(super) fn is_over(&self, now: i64) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// Says why nothing more comes, in the protocol's way. Events that wait in the queue are written
+    /// before it unless it is for the lack of rights.
     pub(super) fn end(&self, refusal: &Refusal) {
+        if refusal.reason.is_loss_of_rights() {
+            self.queue.clear();
+        }
         self.queue.push(&[self.format.error(&self.view, refusal)]);
         self.queue.end(Ok(()));
     }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use event_source_door::message::{
     Access, Config, Opened, StartAt, Tail, TailChange, ToServer, ToWorker, Wire,
 };
-use event_source_model::event::{EventType, View};
+use event_source_model::event::{EventType, Reason, Refusal, View};
 use event_source_model::image::{Column, Image, Shape};
 use event_source_model::position::Position;
 use event_source_model::source::Start;
@@ -16,6 +16,7 @@ use event_source_wire::native::Options;
 use super::{Format, Hub, Next, Subscription};
 
 const SOURCE: u64 = 5;
+const GRANT: u64 = 6;
 
 fn hub() -> Arc<Hub> {
     Hub::new(Config {
@@ -31,26 +32,32 @@ fn hub() -> Arc<Hub> {
 
 /// A live stream; the status that it begins with is taken.
 async fn follow(hub: &Arc<Hub>, format: Format) -> Subscription {
+    let subscription = follow_until(hub, format, None).await;
+    take(&subscription);
+    subscription
+}
+
+async fn follow_until(hub: &Arc<Hub>, format: Format, expires: Option<i64>) -> Subscription {
     let access = Access { token: "est_t".to_owned(), secret: None, wire: Wire::Native };
     let answering = async {
         loop {
             for message in hub.outgoing().await {
                 if let ToWorker::Open { request, .. } = message {
-                    return hub.receive(ToServer::Opened { request, opened: opened() });
+                    let opened = Opened { expires, ..opened() };
+                    return hub.receive(ToServer::Opened { request, opened });
                 }
             }
         }
     };
     let (subscription, ()) =
         tokio::join!(hub.open(access, StartAt::Token, format, String::new()), answering);
-    let subscription = subscription.unwrap();
-    take(&subscription);
-    subscription
+    subscription.unwrap()
 }
 
 fn opened() -> Opened {
     Opened {
         source: SOURCE,
+        grant: GRANT,
         view: View { collection: "t".to_owned(), fields: None, projection: None, history: 1 },
         position: Position::after(1000),
         start: Start { closed: 1000, seen: Vec::new() },
@@ -82,6 +89,52 @@ fn take(subscription: &Subscription) -> super::queue::Chunk {
         Poll::Ready(Next::Chunk(chunk)) => chunk,
         other => panic!("a chunk was expected, not {other:?}"),
     }
+}
+
+/// The error that is next, with nothing behind it.
+fn ending(subscription: &Subscription) -> String {
+    let error = take(subscription);
+    match subscription.poll_next(&Context::from_waker(Waker::noop())) {
+        Poll::Ready(Next::End(Ok(()))) => String::from_utf8(error.bytes.to_vec()).unwrap(),
+        other => panic!("the end was expected, not {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_waits_to_be_written_is_dropped_with_the_right_to_see_it() {
+    let hub = hub();
+    hub.receive(tail(990, 0, 0));
+    let stream = follow(&hub, Format::V10).await;
+    hub.receive(tail(1000, 3, 10));
+    let refusal = Refusal::new(Reason::InvalidToken, "the event source was revoked");
+    let of_another = ToServer::Lost { grant: GRANT + 1, refusal: refusal.clone() };
+    hub.receive(of_another);
+    hub.receive(ToServer::Lost { grant: GRANT, refusal });
+    let error = ending(&stream);
+    assert!(error.contains("permission_loss") && error.contains("no longer valid"), "{error}");
+}
+
+#[tokio::test]
+async fn what_came_before_another_end_is_written_before_it() {
+    let hub = hub();
+    hub.receive(tail(990, 0, 0));
+    let stream = follow(&hub, Format::V10).await;
+    hub.receive(tail(1000, 3, 10));
+    let refusal = Refusal::new(Reason::SourceGone, "no longer captured");
+    hub.receive(ToServer::Ended { source: SOURCE, refusal });
+    assert_eq!(take(&stream).events, 3);
+    assert!(ending(&stream).contains("no longer captured"));
+}
+
+#[tokio::test]
+async fn no_event_is_queued_once_the_time_is_over() {
+    let hub = hub();
+    hub.receive(tail(990, 0, 0));
+    let lasts = follow(&hub, Format::V10).await;
+    let over = follow_until(&hub, Format::V10, Some(crate::clock::now() - 1)).await;
+    hub.receive(tail(1000, 3, 10));
+    assert_eq!(take(&lasts).events, 3);
+    assert!(ending(&over).contains("permission_loss"));
 }
 
 #[tokio::test]
@@ -130,8 +183,7 @@ async fn streams_over_the_limit_are_refused_and_a_closed_one_makes_room() {
     let _two = follow(&hub, Format::V10).await;
     let access = Access { token: "est_t".to_owned(), secret: None, wire: Wire::V10 };
     let refused = hub.open(access, StartAt::Token, Format::V10, String::new()).await;
-    let reason = refused.unwrap_err().reason;
-    assert_eq!(reason, event_source_model::event::Reason::LimitExceeded);
+    assert_eq!(refused.unwrap_err().reason, Reason::LimitExceeded);
     drop(one);
     follow(&hub, Format::V10).await;
 }

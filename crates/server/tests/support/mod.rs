@@ -14,6 +14,7 @@ use event_source_model::source::Start;
 use event_source_model::value::Value;
 
 pub(crate) const SOURCE: u64 = 5;
+pub(crate) const GRANT: u64 = 6;
 pub(crate) const HISTORY: u64 = 7;
 
 pub(crate) fn config() -> Config {
@@ -36,6 +37,7 @@ pub(crate) fn view() -> View {
 pub(crate) fn opened(closed: i64, matched_since: i64) -> Opened {
     Opened {
         source: SOURCE,
+        grant: GRANT,
         view: view(),
         position: Position::after(closed),
         start: Start { closed, seen: Vec::new() },
