@@ -28,6 +28,7 @@ pub mod dumps;
 pub mod follow;
 pub mod ground;
 pub mod health;
+pub mod jwt;
 pub mod members;
 pub mod memory;
 pub mod options;

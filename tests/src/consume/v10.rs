@@ -201,8 +201,19 @@ pub fn query(
     secret: &str,
     query: &str,
 ) -> Result<Value, Failed> {
+    let bearer = format!("Bearer {secret}");
+    query_with(address, version, &[("authorization", &bearer)], query)
+}
+
+/// As [`query`], with the credential wherever these headers have it.
+pub fn query_with(
+    address: SocketAddr,
+    version: Version,
+    headers: &[(&str, &str)],
+    query: &str,
+) -> Result<Value, Failed> {
     let body = json!({ "query": query });
-    let mut answer: Value = asked(address, version, secret, "/query/1", &body)?;
+    let mut answer: Value = asked_with(address, version, headers, "/query/1", &body)?;
     Ok(answer["data"].take())
 }
 
@@ -213,11 +224,20 @@ fn asked<T: DeserializeOwned>(
     path: &str,
     body: &Value,
 ) -> Result<T, Failed> {
+    let bearer = format!("Bearer {secret}");
+    asked_with(address, version, &[("authorization", &bearer)], path, body)
+}
+
+fn asked_with<T: DeserializeOwned>(
+    address: SocketAddr,
+    version: Version,
+    headers: &[(&str, &str)],
+    path: &str,
+    body: &Value,
+) -> Result<T, Failed> {
     let bytes = runtime()?.block_on(async {
         let mut connection = Connection::open(address, version).await?;
-        let bearer = format!("Bearer {secret}");
-        let headers = [("authorization", bearer.as_str())];
-        let answer = connection.post(address, path, &headers, body).await?;
+        let answer = connection.post(address, path, headers, body).await?;
         Ok::<_, Failed>(accepted(answer).await?.into_body().collect().await?.to_bytes())
     })?;
     serde_json::from_slice(&bytes)
