@@ -12,7 +12,7 @@ mod tests {
     use crate::pg::relation::Relation;
     use crate::source::index::Index;
     use crate::source::key::{self, Argument};
-    use crate::source::{filter, names, privileges, resolve, secrets};
+    use crate::source::{Credential, filter, names, privileges, resolve, secrets};
 
     fn run(sql: &str) {
         Spi::connect_mut(|client| client.update(sql, None, &[]).map(|_| ())).unwrap();
@@ -194,11 +194,13 @@ mod tests {
     fn a_secret_acts_as_its_role_until_that_must_not_have_one() {
         run("create role reader");
         let secret = secrets::create(c"reader", None, Some("of a test")).unwrap();
-        let role = secrets::secret_role(&secret).unwrap();
-        assert_eq!(names::role_name(role).as_deref(), Some("reader"));
-        assert_eq!(secrets::secret_role("ess_unknown").unwrap_err().kind, Kind::Unauthorized);
+        let role = |secret: &str| Credential::read(secret)?.acting().map(|acting| acting.role);
+        let reader = role(&secret).unwrap();
+        assert_eq!(names::role_name(reader).as_deref(), Some("reader"));
+        assert_eq!(role("ess_unknown").unwrap_err().kind, Kind::Unauthorized);
+        assert_eq!(role("a.jwt.without-a-key").unwrap_err().kind, Kind::Unauthorized);
         run("alter role reader bypassrls");
-        assert_eq!(secrets::secret_role(&secret).unwrap_err().kind, Kind::Unauthorized);
+        assert_eq!(role(&secret).unwrap_err().kind, Kind::Unauthorized);
         let refused = secrets::create(c"reader", None, None).unwrap_err();
         assert_eq!(refused.kind, Kind::InsufficientPrivilege);
     }

@@ -72,7 +72,7 @@ impl fmt::Debug for Credential {
 /// role may see the source is another question, see `privileges::check`.
 ///
 /// # Errors
-/// What [`super::open`] would answer by now.
+/// What [`super::open()`] would answer by now.
 pub(crate) fn check_still(
     token: u64,
     credential: Option<&Credential>,

@@ -13,8 +13,9 @@ use event_source_model::query::Ask;
 use event_source_model::source::{Source, Start};
 
 use super::grants;
+use super::review::Part;
 use super::rights;
-use super::sources::{Part, Sources};
+use super::sources::Sources;
 use super::tail::Tailer;
 use crate::error::{Error, Kind, Result};
 use crate::feed::{read, request};
@@ -193,11 +194,17 @@ impl Answerer {
 /// A page of a feed.
 fn page(access: &Access, start: &StartAt, page_size: u32) -> Result<Page> {
     transaction::run(|| {
-        let source = {
+        let (source, credential) = {
             let _reading = Reading::begin()?;
-            source::open(&access.token, credential(access)?.as_ref())?
+            let credential = credential(access)?;
+            (source::open(&access.token, credential.as_ref())?, credential)
         };
-        request::page(&source, start, page_size)
+        let page = request::page(&source, start, page_size)?;
+        // What was committed while it was read is in it as well.
+        rights::hear();
+        source::check(&source.definition)?;
+        source::check_still(source.id, credential.as_ref(), &source.definition)?;
+        Ok(page)
     })
 }
 

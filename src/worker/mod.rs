@@ -14,7 +14,8 @@
 //! - [`sockets`]: the listening sockets, which outlive the server
 //! - [`pipe`]: the worker's end of the door
 //! - [`sources`]: the definitions that are evaluated for open streams
-//! - [`grants`]: what the streams were opened by; [`rights`]: whether it may have changed
+//! - [`grants`]: what the streams were opened by; [`rights`]: whether it may have changed;
+//!   [`review`]: looking at it again
 //! - [`tail`]: what was committed since the last look
 //! - [`prepared`]: stamps for prepared transactions that nobody else stamps
 //! - [`answer`]: the server's requests
@@ -32,6 +33,7 @@ pub mod launcher;
 mod pipe;
 mod prepared;
 mod process;
+mod review;
 mod rights;
 mod sockets;
 mod sources;

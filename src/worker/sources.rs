@@ -3,19 +3,17 @@
 //! Equal definitions are one source, evaluated and rendered once for all their streams. A source
 //! without streams lingers for a while, so that a client that reconnects finds the server's memory
 //! of the tail already matched.
-//!
-//! **Invariant.** Nothing is sent for a source before [`Sources::review`] has looked, at the epoch of that
-//! moment, at the rights by which it and all its streams are read.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use event_source_door::message::{GrantId, SourceId, ToServer};
+use event_source_door::message::{GrantId, SourceId};
 use event_source_model::source::{Definition, Source};
 
 use super::grants::{Grants, Held};
+use super::review::Round;
 use super::rights::{self, Epoch};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::matching::Matcher;
 use crate::source::{self, Credential};
 
@@ -28,12 +26,12 @@ const MOST_LINGERING: usize = 20_000;
 #[derive(Debug)]
 pub struct Sources {
     pub matcher: Matcher,
-    grants: Grants,
+    pub(super) grants: Grants,
     /// When all rights were looked at.
-    settled: Epoch,
-    round: Option<Round>,
+    pub(super) settled: Epoch,
+    pub(super) round: Option<Round>,
     ids: HashMap<Definition, SourceId>,
-    by_id: HashMap<SourceId, Registered>,
+    pub(super) by_id: HashMap<SourceId, Registered>,
     next: SourceId,
     /// Of all sources.
     streams: u64,
@@ -48,24 +46,9 @@ pub struct Registered {
     streams: u32,
     idle_since: Instant,
     /// When the rights of its own role were looked at.
-    checked: Epoch,
+    pub(super) checked: Epoch,
     /// When these and all its grants were.
-    reviewed: Epoch,
-}
-
-/// A look at everything, a part at a time.
-#[derive(Clone, Copy, Debug)]
-struct Round {
-    began: Epoch,
-    /// A part was looked at in vain, or came since without having been.
-    spoilt: bool,
-}
-
-/// What is looked at in one go.
-#[derive(Clone, Copy, Debug)]
-pub enum Part {
-    Source(SourceId),
-    Grant(GrantId),
+    pub(super) reviewed: Epoch,
 }
 
 impl Sources {
@@ -156,7 +139,7 @@ impl Sources {
         }
     }
 
-    fn leave(&mut self, id: SourceId, streams: u32) {
+    pub(super) fn leave(&mut self, id: SourceId, streams: u32) {
         if let Some(source) = self.by_id.get_mut(&id) {
             let streams = streams.min(source.streams);
             self.streams -= u64::from(streams);
@@ -188,101 +171,6 @@ impl Sources {
         self.by_id.keys().copied()
     }
 
-    /// Whether nothing changed since all rights were looked at.
-    pub fn are_settled(&self) -> bool {
-        self.settled == rights::epoch()
-    }
-
-    /// Begins a look at everything: what there is to look at.
-    pub fn begin_round(&mut self) -> Vec<Part> {
-        self.round = Some(Round { began: rights::epoch(), spoilt: false });
-        self.ids().map(Part::Source).chain(self.grants.ids().map(Part::Grant)).collect()
-    }
-
-    pub fn are_in_round(&self) -> bool {
-        self.round.is_some()
-    }
-
-    /// Something was looked at in vain: there must be another round.
-    pub fn spoil_round(&mut self) {
-        if let Some(round) = &mut self.round {
-            round.spoilt = true;
-        }
-    }
-
-    /// Everything was looked at.
-    pub fn end_round(&mut self) {
-        if let Some(round) = self.round.take().filter(|round| !round.spoilt) {
-            self.settled = round.began;
-        }
-    }
-
-    /// Looks at the rights by which a source is read, unless nothing changed since that was done. What
-    /// lost them is gone, and `out` tells of it. In a transaction.
-    ///
-    /// # Errors
-    /// When it cannot be seen.
-    pub fn review(&mut self, id: SourceId, out: &mut Vec<ToServer>) -> Result<()> {
-        let epoch = rights::epoch();
-        if self.settled == epoch || self.by_id.get(&id).is_none_or(|s| s.reviewed == epoch) {
-            return Ok(());
-        }
-        self.look_at(Part::Source(id), out)?;
-        for grant in self.grants.of(id) {
-            self.look_at(Part::Grant(grant), out)?;
-        }
-        if let Some(source) = self.by_id.get_mut(&id) {
-            source.reviewed = epoch;
-        }
-        Ok(())
-    }
-
-    /// Whether something changed since a part was looked at.
-    pub fn is_due(&self, part: Part) -> bool {
-        let checked = match part {
-            Part::Source(id) => self.by_id.get(&id).map(|source| source.checked),
-            Part::Grant(id) => self.grants.checked(id),
-        };
-        checked.is_some_and(|checked| checked != rights::epoch())
-    }
-
-    /// As [`Self::review`], of a part alone.
-    ///
-    /// # Errors
-    /// When it cannot be seen.
-    pub fn look_at(&mut self, part: Part, out: &mut Vec<ToServer>) -> Result<()> {
-        match part {
-            Part::Source(id) => self.look_at_source(id, out),
-            Part::Grant(id) => self.look_at_grant(id, out),
-        }
-    }
-
-    fn look_at_source(&mut self, source: SourceId, out: &mut Vec<ToServer>) -> Result<()> {
-        let epoch = rights::epoch();
-        let Some(registered) = self.by_id.get_mut(&source) else { return Ok(()) };
-        if registered.checked.catalogs != epoch.catalogs
-            && let Some(error) = refusal(source::check(&registered.definition))?
-        {
-            self.end(source);
-            out.push(ToServer::Ended { source, refusal: error.into() });
-            return Ok(());
-        }
-        registered.checked = epoch;
-        Ok(())
-    }
-
-    fn look_at_grant(&mut self, grant: GrantId, out: &mut Vec<ToServer>) -> Result<()> {
-        let epoch = rights::epoch();
-        let Some(source) = self.grants.source(grant) else { return Ok(()) };
-        let definition = &self.by_id.get(&source).expect("a grant's source is there").definition;
-        if let Some(error) = refusal(self.grants.check(grant, definition, epoch))? {
-            let streams = self.grants.remove(grant);
-            self.leave(source, streams);
-            out.push(ToServer::Lost { grant, refusal: error.into() });
-        }
-        Ok(())
-    }
-
     /// Lets go of sources that had no stream for a while.
     pub fn sweep(&mut self) {
         let idle: Vec<(SourceId, Instant)> = self
@@ -297,14 +185,5 @@ impl Sources {
                 self.end(id);
             }
         }
-    }
-}
-
-/// Why the right is gone, if it is. A look that failed says nothing about that.
-fn refusal(checked: Result<()>) -> Result<Option<Error>> {
-    match checked {
-        Ok(()) => Ok(None),
-        Err(error) if error.kind == Kind::Corrupted => Err(error),
-        Err(error) => Ok(Some(error)),
     }
 }
