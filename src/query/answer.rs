@@ -17,7 +17,7 @@ use super::named;
 use crate::error::{Error, Kind};
 use crate::order::reading::Reading;
 use crate::pg::role::ActingAs;
-use crate::{log, rows, source};
+use crate::{rows, source};
 
 /// What one page may take, and then one query: the worker answers nobody else meanwhile. A page that is
 /// not full by then says where to go on; what needs more than its pages is refused.
@@ -195,8 +195,7 @@ impl Answering {
         }
         let found = rows::page(definition, after, limit).map_err(|error| failure(error, span))?;
         self.reads += u64::from(found.looked_at);
-        let sizes = found.rows.iter().map(|row| log::image_size(&row.image) as u64);
-        self.bytes += sizes.sum::<u64>();
+        self.bytes += found.rows.iter().map(|row| row.image.bytes() as u64).sum::<u64>();
         Ok(found)
     }
 }
@@ -245,5 +244,5 @@ pub(super) fn failure(error: Error, span: Span) -> Failure {
         Some(detail) => format!("{} ({detail})", error.message),
         None => error.message,
     };
-    Failure { fault, message, hint: error.hint, span }
+    Failure { hint: error.hint, ..Failure::new(fault, message, span) }
 }

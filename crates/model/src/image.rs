@@ -42,6 +42,11 @@ impl Image {
         self.fields().find(|(c, _)| c.attnum == attnum).map(|(_, v)| v)
     }
 
+    /// Bytes of the values, without their names.
+    pub fn bytes(&self) -> usize {
+        self.values.iter().map(Value::bytes).sum()
+    }
+
     /// The primary key's values, `None` for a table without one.
     pub fn key(&self) -> Option<Key> {
         if self.shape.key.is_empty() {

@@ -47,7 +47,7 @@ pub enum Ask {
 }
 
 /// A value that the query or its caller wrote.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Constant {
     Null,
     Bool(bool),
@@ -233,6 +233,8 @@ pub enum Fault {
     PermissionDenied,
     /// It would take too long.
     TimeOut,
+    /// It says so itself, with [`Failure::abort`].
+    Abort,
 }
 
 /// Why a query is refused, and where in its text.
@@ -242,11 +244,13 @@ pub struct Failure {
     pub message: String,
     pub hint: Option<String>,
     pub span: Span,
+    /// What the query gave up with.
+    pub abort: Option<Constant>,
 }
 
 impl Failure {
     pub fn new(fault: Fault, message: impl Into<String>, span: Span) -> Self {
-        Self { fault, message: message.into(), hint: None, span }
+        Self { fault, message: message.into(), hint: None, span, abort: None }
     }
 
     /// What the query's text alone shows to be wrong.

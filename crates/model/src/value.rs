@@ -45,6 +45,22 @@ impl Value {
         matches!(self, Self::Null)
     }
 
+    /// Bytes of the value itself: of a text its own, of a number as PostgreSQL stores it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Null => 0,
+            Self::Bool(_) => 1,
+            Self::Float4(_) | Self::Date(_) => 4,
+            Self::Int(_) | Self::BigInt(_) | Self::Float8(_) => 8,
+            Self::Timestamp(_) | Self::Timestamptz(_) => 8,
+            Self::Uuid(bytes) => bytes.len(),
+            Self::Numeric(text) | Self::Text(text) | Self::Json(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Array(items) => items.iter().map(Self::bytes).sum(),
+            Self::Object(fields) => fields.iter().map(|(n, v)| n.len() + v.bytes()).sum(),
+        }
+    }
+
     /// The text form that keys, terms and PostgreSQL's input functions use, `None` for null.
     ///
     /// Arrays and composites are JSON-like here; they are never read back from this form.

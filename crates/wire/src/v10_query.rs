@@ -23,6 +23,13 @@ pub fn failed(failure: &Failure, text: &str, txn_ts: i64, elapsed_ms: u64) -> (u
     let (status, code) = code(failure.fault);
     let mut out = "{\"error\":".to_owned();
     json::error(&mut out, code, title(failure));
+    if let Some(value) = &failure.abort {
+        // Inside of the error's object.
+        out.pop();
+        out.push_str(",\"abort\":");
+        constant(&mut out, value);
+        out.push('}');
+    }
     out.push_str(",\"summary\":");
     json::string(&mut out, &summary(failure, text));
     end(&mut out, txn_ts, Cost { reads: 0, bytes: 0, elapsed_ms });
@@ -49,6 +56,7 @@ fn code(fault: Fault) -> (u16, &'static str) {
         Fault::InvalidFunctionInvocation => (400, "invalid_function_invocation"),
         Fault::PermissionDenied => (400, "permission_denied"),
         Fault::TimeOut => (440, "time_out"),
+        Fault::Abort => (400, "abort"),
     }
 }
 

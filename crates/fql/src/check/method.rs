@@ -12,13 +12,19 @@ use crate::ast::{Expr, Kind};
 const LARGEST_PAGE: u32 = 16_000;
 
 impl<'a> Scope<'a> {
-    /// `of.method(...)`; other functions there are none.
+    /// `of.method(...)`; of other functions only `abort`.
     pub(super) fn call(
         &self,
         function: &'a Expr,
         arguments: &'a [Expr],
         span: Span,
     ) -> Result<Meaning, Failure> {
+        if let (Kind::Name(name), [value]) = (&function.kind, arguments)
+            && name == "abort"
+        {
+            let abort = Some(self.constant(value)?);
+            return Err(Failure { abort, ..Failure::new(Fault::Abort, "Query aborted.", span) });
+        }
         let Kind::Field { of, name, .. } = &function.kind else {
             return Err(unsupported("Calling this", function.span));
         };
