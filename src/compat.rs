@@ -326,6 +326,20 @@ pub(crate) fn may_use_schema(schema: pg_sys::Oid, role: pg_sys::Oid) -> bool {
     answer == pg_sys::AclResult::ACLCHECK_OK
 }
 
+/// Whether the role may connect to this database.
+pub(crate) fn may_connect(role: pg_sys::Oid) -> bool {
+    let mode = pg_sys::ACL_CONNECT as pg_sys::AclMode;
+    #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
+    // SAFETY: reads the catalogs; the database is set when the process connects.
+    let answer = unsafe { pg_sys::pg_database_aclcheck(pg_sys::MyDatabaseId, role, mode) };
+    #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
+    // SAFETY: as above.
+    let answer = unsafe {
+        pg_sys::object_aclcheck(pg_sys::DatabaseRelationId, pg_sys::MyDatabaseId, role, mode)
+    };
+    answer == pg_sys::AclResult::ACLCHECK_OK
+}
+
 /// Whether `member` may take the role `role` with SET ROLE.
 pub(crate) fn may_set_role(member: pg_sys::Oid, role: pg_sys::Oid) -> bool {
     #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]

@@ -23,6 +23,8 @@ pub enum Kind {
     /// No, an unknown or an expired credential.
     Unauthorized,
     InsufficientPrivilege,
+    /// The role of a good credential may not connect to the database.
+    Forbidden,
     WrongObjectType,
     UndefinedObject,
     UndefinedColumn,
@@ -109,7 +111,7 @@ impl Kind {
             | Self::InvalidCursor
             | Self::StartBeforeToken => E::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::Unauthorized => E::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-            Self::InsufficientPrivilege => E::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::InsufficientPrivilege | Self::Forbidden => E::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::WrongObjectType => E::ERRCODE_WRONG_OBJECT_TYPE,
             Self::UndefinedObject => E::ERRCODE_UNDEFINED_OBJECT,
             Self::UndefinedColumn => E::ERRCODE_UNDEFINED_COLUMN,
@@ -138,6 +140,7 @@ impl Kind {
             Self::StartBeforeToken => Reason::StartBeforeToken,
             Self::Unauthorized => Reason::Unauthorized,
             Self::InsufficientPrivilege => Reason::PermissionDenied,
+            Self::Forbidden => Reason::Forbidden,
             Self::PositionGone => Reason::PositionGone,
             Self::HistoryChanged => Reason::HistoryChanged,
             Self::NotCaptured | Self::SourceGone => Reason::SourceGone,

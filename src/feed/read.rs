@@ -1,7 +1,9 @@
 //! The events of a source behind a position.
 
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
+use event_source_model::cost::Cost;
 use event_source_model::event::{Event, Refusal};
 use event_source_model::net::NetChange;
 use event_source_model::position::Position;
@@ -26,17 +28,30 @@ pub struct Limits {
     /// alone would let one page of large rows take all memory of the worker, and a worker that is
     /// killed for it takes every session of the cluster with it.
     bytes: usize,
+    /// How long it may take, once [`AT_LEAST`] changes were evaluated.
+    time: Option<Duration>,
 }
+
+/// Changes that are evaluated however long it takes: a read that finds its transaction and stops would
+/// find it again and again.
+const AT_LEAST: u32 = 100;
 
 impl Limits {
     /// A page for a feed: it is worth some work to fill it.
     pub fn of_page(events: u32) -> Self {
-        Self { events, transactions: 100_000, changes: 100_000, bytes: 32 * 1024 * 1024 }
+        let bytes = 32 * 1024 * 1024;
+        Self { events, transactions: 100_000, changes: 100_000, bytes, time: None }
+    }
+
+    /// A page that is read in pieces, since its client lets it take longer than a worker may.
+    #[must_use]
+    pub fn within(self, time: Duration) -> Self {
+        Self { time: Some(time), ..self }
     }
 
     /// A slice of a stream's catch-up, in between of which the tail goes on.
     pub fn of_slice(events: u32) -> Self {
-        Self { events, transactions: 2_000, changes: 1_000, bytes: 1024 * 1024 }
+        Self { events, transactions: 2_000, changes: 1_000, bytes: 1024 * 1024, time: None }
     }
 }
 
@@ -63,6 +78,9 @@ pub struct Chunk {
     pub position: Position,
     /// More may be there, up to the same closed timestamp.
     pub has_next: bool,
+    /// It ended for a limit of its work, not for events or bytes.
+    pub is_cut: bool,
+    pub cost: Cost,
     /// The source cannot be read on, after `events`.
     pub error: Option<Refusal>,
 }
@@ -80,6 +98,7 @@ pub fn read(
     closed: i64,
     limits: Limits,
 ) -> Result<Chunk> {
+    let begun = Instant::now();
     let inside = from.ordinal != Position::END;
     let above = from.txn_ts.saturating_sub(i64::from(inside));
     let rows = from.snapshot.clone();
@@ -87,13 +106,23 @@ pub fn read(
     let mut fingerprints = Fingerprints::above(above);
     // The segments are held from here on; see there.
     floor::check(&from)?;
-    let mut chunk = Chunk { events: Vec::new(), position: from, has_next: false, error: None };
+    let mut chunk = Chunk {
+        events: Vec::new(),
+        position: from,
+        has_next: false,
+        is_cut: false,
+        cost: Cost::default(),
+        error: None,
+    };
+    let is_late = || limits.time.is_some_and(|time| begun.elapsed() > time);
     let (mut transactions, mut changes, mut bytes) = (0, 0, 0);
     let mut passed: Option<Stamp> = None;
     while let Some(stamp) = stamps.next()? {
         transactions += 1;
-        if transactions > limits.transactions {
-            chunk.has_next = true;
+        let is_over = transactions > limits.transactions
+            || (transactions > AT_LEAST && transactions % AT_LEAST == 0 && is_late());
+        if is_over {
+            (chunk.has_next, chunk.is_cut) = (true, true);
             break;
         }
         fingerprints.pass(&stamp);
@@ -104,10 +133,15 @@ pub fn read(
             let fingerprint = fingerprints.of(&stamp)?;
             let flow = transaction::visit(&stamps, &stamp, &at, &mut |position, change| {
                 let position = position.with(fingerprint);
+                let is_over = changes == limits.changes || (changes >= AT_LEAST && is_late());
+                if is_over {
+                    (chunk.has_next, chunk.is_cut) = (true, true);
+                    return Ok(ControlFlow::Break(()));
+                }
+                chunk.cost += Cost::of(change.before.iter().chain(&change.after));
                 // One event more than wanted tells whether there is a next page.
                 let full = chunk.events.len() == limits.events as usize || bytes >= limits.bytes;
                 let stop = match evaluator.evaluate(&change) {
-                    _ if changes == limits.changes => true,
                     Ok(None) => false,
                     _ if full => true,
                     Ok(Some(kind)) => {
@@ -151,6 +185,7 @@ pub fn read(
             *position = position.clone().having_seen(Some(&rows));
         }
     }
+    chunk.cost.micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     Ok(chunk)
 }
 

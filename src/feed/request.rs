@@ -18,7 +18,7 @@ use crate::source;
 
 /// Events of a page when the caller does not say.
 pub const DEFAULT_PAGE_SIZE: u32 = 100;
-const LARGEST_PAGE: u32 = 16_000;
+pub const LARGEST_PAGE: u32 = 16_000;
 /// What the rows of a snapshot's page may take: the worker answers nobody else meanwhile.
 const ROWS: Duration = Duration::from_millis(100);
 
@@ -60,23 +60,29 @@ pub fn position(source: &Source, start: &StartAt, closed: i64) -> Result<Positio
 /// One page of events. Reads the closed timestamp, then takes its own snapshot.
 pub fn page(source: &Source, start: &StartAt, page_size: u32) -> Result<Page> {
     check_page_size(page_size)?;
+    page_of(source, start, read::Limits::of_page(page_size))
+}
+
+/// One page within limits; one of no events says whether there is any.
+pub fn page_of(source: &Source, start: &StartAt, limits: read::Limits) -> Result<Page> {
     let reading = Reading::begin()?;
     let from = position(source, start, reading.closed)?;
     let view = source::view(&source.definition)?;
     if from.rows_behind().is_some() {
-        let part = snapshot::read(&source.definition, &from, page_size, ROWS)?;
+        let part = snapshot::read(&source.definition, &from, limits.events, ROWS)?;
         return Ok(Page {
             view,
             events: part.events,
             ends_snapshot: part.position.rows_behind().is_none(),
             position: part.position,
             has_next: true,
+            is_cut: false,
             error: None,
+            cost: part.cost,
         });
     }
     let mut evaluator = Evaluator::open(&source.definition)?;
     let skip = read::Skip::of(source, &from);
-    let limits = read::Limits::of_page(page_size);
     let closed = reading.closed;
     let chunk = read::read(&mut evaluator, &source.definition, skip, from, closed, limits)?;
     Ok(Page {
@@ -85,7 +91,9 @@ pub fn page(source: &Source, start: &StartAt, page_size: u32) -> Result<Page> {
         position: chunk.position,
         has_next: chunk.has_next,
         ends_snapshot: false,
+        is_cut: chunk.is_cut,
         error: chunk.error,
+        cost: chunk.cost,
     })
 }
 

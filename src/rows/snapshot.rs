@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use event_source_model::cost::Cost;
 use event_source_model::event::{Event, EventType};
 use event_source_model::position::Position;
 use event_source_model::snapshot::Snapshot;
@@ -25,6 +26,7 @@ pub(crate) struct Part {
     pub(crate) events: Vec<Event>,
     /// Behind them.
     pub(crate) position: Position,
+    pub(crate) cost: Cost,
 }
 
 /// Before the first row. The log is followed from the newest transaction of now on.
@@ -53,14 +55,17 @@ pub(crate) fn read(
     time: Duration,
 ) -> Result<Part> {
     floor::check(from)?;
-    let until = Instant::now() + time;
+    let begun = Instant::now();
     let saw = start_position()?;
     let at = |behind| from.clone().having_seen(Some(&Snapshot { behind, saw: saw.clone() }));
     let mut behind = from.rows_behind().filter(|key| !key.is_empty()).map(<[_]>::to_vec);
     let mut events = Vec::new();
+    let mut cost = Cost::default();
     loop {
         let wanted = limit - events.len() as u32;
         let found = page(definition, behind.as_deref(), wanted)?;
+        cost.changes += u64::from(found.looked_at);
+        cost.bytes += found.rows.iter().map(|row| row.image.bytes() as u64).sum::<u64>();
         events.extend(found.rows.into_iter().map(|row| Event {
             kind: EventType::Add,
             position: at(Some(row.key)),
@@ -69,8 +74,9 @@ pub(crate) fn read(
             after: Some(row.image),
         }));
         behind = found.next;
-        if behind.is_none() || events.len() >= limit as usize || Instant::now() >= until {
-            return Ok(Part { events, position: at(behind) });
+        if behind.is_none() || events.len() >= limit as usize || begun.elapsed() >= time {
+            cost.micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+            return Ok(Part { events, position: at(behind), cost });
         }
     }
 }

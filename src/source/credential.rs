@@ -13,6 +13,7 @@ use pgrx::pg_sys;
 use super::collection::Collection;
 use super::open::is_revoked;
 use super::{jwt, lifetime, names, privileges, secrets};
+use crate::compat;
 use crate::error::{Error, Kind, Result};
 use crate::settings;
 
@@ -50,12 +51,20 @@ impl Credential {
     ///
     /// # Errors
     /// [`Kind::Unauthorized`] for a credential that is unknown, revoked or expired, and for one whose
-    /// role is gone or is one that nobody may take by a credential.
+    /// role is gone or is one that nobody may take by a credential; [`Kind::Forbidden`] when the role
+    /// may not connect to the database, where a session could not either.
     pub(crate) fn acting(&self) -> Result<Acting> {
-        match self {
+        let acting = match self {
             Self::Secret(hash) => secrets::acting(hash),
             Self::Jwt(verified) => jwt::acting(verified),
+        }?;
+        if !compat::may_connect(acting.role) {
+            let message = "the role of the credential may not use this database";
+            return Err(
+                Error::new(Kind::Forbidden, message).hint("grant it CONNECT on the database")
+            );
         }
+        Ok(acting)
     }
 }
 

@@ -5,7 +5,8 @@
 use std::time::{Duration, Instant};
 
 use event_source_door::message::{
-    Access, Batch, GrantId, Opened, RequestId, SourceId, StartAt, ToServer, ToWorker, Wire,
+    Access, Batch, GrantId, Opened, PageAsked, RequestId, SourceId, StartAt, ToServer, ToWorker,
+    Wire,
 };
 use event_source_model::event::Page;
 use event_source_model::position::Position;
@@ -32,6 +33,8 @@ const RECHECK: Duration = Duration::from_secs(1);
 const SLICE: Duration = Duration::from_millis(2);
 /// What one batch of a snapshot's rows may take.
 const ROWS: Duration = Duration::from_millis(20);
+/// A page that is asked for in pieces keeps the tail waiting no longer than this at once.
+const LONGEST_PIECE: Duration = Duration::from_millis(100);
 
 /// Answers the server; one for each server that is started.
 #[derive(Debug)]
@@ -65,8 +68,8 @@ impl Answerer {
             ToWorker::Query { request, secret, ask } => {
                 (request, query(request, &ask, secret.as_deref()))
             }
-            ToWorker::Page { request, access, start, page_size } => {
-                let page = page(&access, &start, page_size);
+            ToWorker::Page { request, access, start, page } => {
+                let page = answer_page(&access, &start, page);
                 (request, page.map(|page| ToServer::Page { request, page }))
             }
         };
@@ -101,6 +104,7 @@ impl Answerer {
                 position,
                 matched_since: registered.matched_since,
                 expires: source.expires,
+                collection: source.definition.collection,
             })
         })
     }
@@ -128,8 +132,8 @@ impl Answerer {
             let definition = &registered.definition;
             if from.rows_behind().is_some() {
                 let part = snapshot::read(definition, &from, limit.max(1), ROWS)?;
-                let (events, position) = (part.events, part.position);
-                return Ok(Batch { events, position, live: false, error: None });
+                let snapshot::Part { events, position, cost } = part;
+                return Ok(Batch { events, position, live: false, error: None, cost });
             }
             let mut evaluator = Evaluator::open(definition)?;
             let limits = read::Limits::of_slice(limit.max(1));
@@ -141,6 +145,7 @@ impl Answerer {
                 position: chunk.position,
                 live: !chunk.has_next && chunk.error.is_none(),
                 error: chunk.error,
+                cost: chunk.cost,
             })
         })
     }
@@ -192,14 +197,22 @@ impl Answerer {
 }
 
 /// A page of a feed.
-fn page(access: &Access, start: &StartAt, page_size: u32) -> Result<Page> {
+fn answer_page(access: &Access, start: &StartAt, asked: PageAsked) -> Result<Page> {
     transaction::run(|| {
         let (source, credential) = {
             let _reading = Reading::begin()?;
             let credential = credential(access)?;
             (source::open(&access.token, credential.as_ref())?, credential)
         };
-        let page = request::page(&source, start, page_size)?;
+        let page = match asked.time_ms.map(u64::from) {
+            None => request::page(&source, start, asked.size),
+            Some(ms) => {
+                let size = asked.size.min(request::LARGEST_PAGE);
+                let time = Duration::from_millis(ms).min(LONGEST_PIECE);
+                let limits = read::Limits::of_page(size).within(time);
+                request::page_of(&source, start, limits)
+            }
+        }?;
         // What was committed while it was read is in it as well.
         rights::hear();
         source::check(&source.definition)?;

@@ -5,11 +5,13 @@
 //! when it was committed. Heartbeat stamps, which let a standby and the next token know how far
 //! everything is closed, are written here too.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event_source_door::message::{SourceId, Tail, TailChange, ToServer};
+use event_source_model::cost::Cost;
 use event_source_model::event::EventType;
 use event_source_model::net::NetChange;
 use event_source_model::position::Position;
@@ -161,6 +163,7 @@ impl Tailer {
         sources.matcher.begin();
         end_failed(sources, out);
         let mut changes = Vec::new();
+        let mut looked_at = LookedAt::begin();
         let (mut bytes, mut bytes_before) = (0, 0);
         let mut closed = reading.closed;
         // Where a part of a look leaves everything.
@@ -181,7 +184,8 @@ impl Tailer {
             let wanted = stamp.collections.iter().any(|&c| sources.matcher.wants(c));
             if wanted && stamp.by_key {
                 let closed = stamp.txn_ts - 1;
-                out.push(ToServer::Tail(Tail { since, end, closed, changes }));
+                let looked_at = looked_at.end();
+                out.push(ToServer::Tail(Tail { since, end, closed, changes, looked_at }));
                 self.leave_out(Position::after(stamp.txn_ts).with(fingerprint), out);
                 looked.more = true;
                 return Ok(looked);
@@ -194,6 +198,7 @@ impl Tailer {
                         if change.rewrite {
                             out.push(ToServer::Forget);
                         }
+                        looked_at.add(&change);
                         let mut matches = sources.matcher.matches(&change);
                         let mut ended = Vec::new();
                         end_all(sources, matches.failed, &mut ended);
@@ -232,7 +237,8 @@ impl Tailer {
             }
         }
         if looked.transactions > 0 || self.told.elapsed() >= QUIET {
-            out.push(ToServer::Tail(Tail { since, end: end.clone(), closed, changes }));
+            let looked_at = looked_at.end();
+            out.push(ToServer::Tail(Tail { since, end: end.clone(), closed, changes, looked_at }));
             self.told = Instant::now();
             self.published = Some(end);
         }
@@ -245,7 +251,7 @@ impl Tailer {
     fn pass(&mut self, since: i64, closed: i64, out: &mut Vec<ToServer>) -> Result<Looked> {
         if self.told.elapsed() >= QUIET {
             let end = self.begin(closed)?;
-            out.push(ToServer::Tail(Tail { since, end, closed, changes: Vec::new() }));
+            out.push(ToServer::Tail(empty(since, end, closed)));
             self.told = Instant::now();
             self.seen = closed;
         }
@@ -267,7 +273,7 @@ impl Tailer {
     /// which would have to be held whole, here and there; and with what the log no longer holds.
     fn leave_out(&mut self, end: Position, out: &mut Vec<ToServer>) {
         let (since, closed) = (end.txn_ts, end.txn_ts);
-        out.push(ToServer::Tail(Tail { since, end: end.clone(), closed, changes: Vec::new() }));
+        out.push(ToServer::Tail(empty(since, end.clone(), closed)));
         self.told = Instant::now();
         self.published = Some(end);
         self.seen = closed;
@@ -293,7 +299,37 @@ impl Tailer {
 
 /// A part of a look: nothing is closed by it, since the rest of the transaction follows.
 fn part(begin: &Position, closed: i64, changes: Vec<TailChange>) -> ToServer {
-    ToServer::Tail(Tail { since: begin.txn_ts, end: begin.clone(), closed, changes })
+    ToServer::Tail(Tail { changes, ..empty(begin.txn_ts, begin.clone(), closed) })
+}
+
+fn empty(since: i64, end: Position, closed: i64) -> Tail {
+    Tail { since, end, closed, changes: Vec::new(), looked_at: Vec::new() }
+}
+
+/// What a look evaluates, by collection. The time is measured as a whole and shared out by changes.
+struct LookedAt {
+    begun: Instant,
+    costs: BTreeMap<u64, Cost>,
+}
+
+impl LookedAt {
+    fn begin() -> Self {
+        Self { begun: Instant::now(), costs: BTreeMap::new() }
+    }
+
+    fn add(&mut self, change: &NetChange) {
+        let cost = self.costs.entry(change.collection).or_default();
+        *cost += Cost::of(change.before.iter().chain(&change.after));
+    }
+
+    fn end(self) -> Vec<(u64, Cost)> {
+        let all: u64 = self.costs.values().map(|cost| cost.changes).sum();
+        let micros = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let share = |(collection, cost): (u64, Cost)| {
+            (collection, Cost { micros: micros * cost.changes / all.max(1), ..cost })
+        };
+        self.costs.into_iter().map(share).collect()
+    }
 }
 
 /// The change and who sees it, if anybody does.

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use event_source_model::cost::Cost;
 use event_source_model::event::{EventType, Page, Refusal, View};
 use event_source_model::image::{Image, Key};
 use event_source_model::position::Position;
@@ -35,7 +36,7 @@ pub enum ToWorker {
     /// Events of an open stream behind `from`, at most `limit`. Answered by `Batch` or `Refused`.
     Read { request: RequestId, grant: GrantId, from: Position, limit: u32 },
     /// One page of a feed. Answered by `Page` or `Refused`.
-    Page { request: RequestId, access: Access, start: StartAt, page_size: u32 },
+    Page { request: RequestId, access: Access, start: StartAt, page: PageAsked },
     /// What a query asks for, by the role of the secret or JWT, or by that of those who give none.
     /// Answered by `Answered`, `Failed` or `Refused`.
     Query { request: RequestId, secret: Option<String>, ask: Ask },
@@ -59,6 +60,15 @@ pub struct Access {
 pub enum Wire {
     V10,
     Native,
+}
+
+/// How much one page may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageAsked {
+    /// Events.
+    pub size: u32,
+    /// Milliseconds of the worker; `None` for as long as a page may take.
+    pub time_ms: Option<u32>,
 }
 
 /// Where a reader wants to start.
@@ -159,6 +169,8 @@ pub struct Opened {
     pub matched_since: i64,
     /// When the token or the credential beside it ends, whichever is first; microseconds since 1970.
     pub expires: Option<i64>,
+    /// The number of its collection; see [`Tail::looked_at`].
+    pub collection: u64,
 }
 
 /// A piece of catch-up.
@@ -171,6 +183,7 @@ pub struct Batch {
     pub live: bool,
     /// Ends the stream after `events`.
     pub error: Option<Refusal>,
+    pub cost: Cost,
 }
 
 /// Everything between two closed timestamps that some open source wants.
@@ -186,6 +199,8 @@ pub struct Tail {
     pub closed: i64,
     /// Ascending by position.
     pub changes: Vec<TailChange>,
+    /// By collection: what was evaluated for it, wanted by somebody or not.
+    pub looked_at: Vec<(u64, Cost)>,
 }
 
 /// A net change and the sources that see it.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cost::Cost;
 use crate::image::{Image, Key};
 use crate::position::{Cursor, Position};
 use crate::source::Projection;
@@ -91,8 +92,12 @@ pub struct Page {
     pub has_next: bool,
     /// With `events` the reader has all rows that there were when it began.
     pub ends_snapshot: bool,
+    /// It ended for the work or the time that it took rather than for being full: the next one may
+    /// fill it up.
+    pub is_cut: bool,
     /// Why the page ends here for good, after `events`.
     pub error: Option<Refusal>,
+    pub cost: Cost,
 }
 
 /// Why a reader gets nothing, or nothing more. Each wire chooses its own code and status for a
@@ -120,6 +125,10 @@ pub enum Reason {
     SchemaChanged,
     /// An expression of the source failed on a row.
     EvaluationFailed,
+    /// The credential is good and its role may not come in.
+    Forbidden,
+    /// The time that the client gave was over.
+    TimedOut,
     /// Over a limit; come back later.
     LimitExceeded,
     /// The server is starting, stopping or cut off from its worker; come back later.

@@ -18,10 +18,12 @@
 //! - [`ring`]: where the log is written next, and which part of it is let go
 //! - [`query`]: what a query asks for
 //! - [`token`]: the signed text form of a source
+//! - [`cost`]: what reading took
 //! - [`event`]: a net change seen through a source, and why a reader was refused
 #![forbid(unsafe_code)]
 
 pub mod change;
+pub mod cost;
 pub mod event;
 pub mod fingerprint;
 pub mod image;

@@ -1,27 +1,100 @@
 //! A stream as the body of a response. Dropped by hyper when the client goes away, which closes
 //! the stream.
+//!
+//! Fauna's streams are paced: what is committed shortly after a frame left waits and leaves in one frame,
+//! since Node's driver loses all but the last of the frames that come while its user's code waits.
+//! The first event behind a pause leaves at once, and so does a frame that is full.
 
+use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
+use tokio::time::{Instant, Sleep, sleep};
 
-use crate::hub::{Broken, Next, Subscription};
+use crate::hub::{Broken, Format, Frames, Next, Subscription};
+
+/// How long small frames are apart.
+const PACE: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
-pub(crate) struct StreamBody(pub(crate) Subscription);
+pub(crate) struct StreamBody {
+    subscription: Subscription,
+    pace: Pace,
+}
+
+/// What happens behind a frame with events.
+#[derive(Debug)]
+enum Pace {
+    None,
+    /// hyper gets to write it before it is given another.
+    Flush {
+        is_due: bool,
+    },
+    Rest {
+        until: Pin<Box<Sleep>>,
+        is_over: bool,
+    },
+}
+
+impl StreamBody {
+    pub(crate) fn new(subscription: Subscription) -> Self {
+        let pace = match subscription.format() {
+            Format::V10(Frames::Merged) => {
+                Pace::Rest { until: Box::pin(sleep(Duration::ZERO)), is_over: true }
+            }
+            Format::V10(Frames::Single) => Pace::Flush { is_due: false },
+            Format::Lines(_) | Format::Sse(_) => Pace::None,
+        };
+        Self { subscription, pace }
+    }
+}
+
+impl Pace {
+    /// A frame with events left.
+    fn begin(&mut self) {
+        match self {
+            Self::None => {}
+            Self::Flush { is_due } => *is_due = true,
+            Self::Rest { until, is_over } => {
+                until.as_mut().reset(Instant::now() + PACE);
+                *is_over = false;
+            }
+        }
+    }
+
+    /// Whether what is not a whole frame must wait; the task is woken when that is over.
+    fn is_resting(&mut self, context: &mut Context<'_>) -> bool {
+        let Self::Rest { until, is_over } = self else { return false };
+        *is_over = *is_over || until.as_mut().poll(context).is_ready();
+        !*is_over
+    }
+}
 
 impl Body for StreamBody {
     type Data = Bytes;
     type Error = Broken;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        self.0.poll_next(context).map(|next| match next {
-            Next::Chunk(chunk) => Some(Ok(Frame::data(chunk.bytes))),
+        if let Pace::Flush { is_due } = &mut self.pace
+            && std::mem::take(is_due)
+        {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let is_resting = self.pace.is_resting(context);
+        self.subscription.poll_next(context, is_resting).map(|next| match next {
+            Next::Chunk(chunk) => {
+                if chunk.events > 0 {
+                    self.pace.begin();
+                }
+                Some(Ok(Frame::data(chunk.bytes)))
+            }
             Next::End(Ok(())) => None,
             Next::End(Err(broken)) => Some(Err(broken)),
         })

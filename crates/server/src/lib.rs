@@ -12,6 +12,7 @@
 //! - [`hub`]: who follows what, and what they were sent
 //! - [`accept`]: connections; [`routes`]: which request goes where
 //! - [`native`], [`v10`], [`health`]: the routes, a file for each protocol
+//! - [`v10_feed`], [`v10_query`]: pages and queries; [`v10_headers`]: what the drivers' headers ask for
 //! - [`credentials`], [`params`], [`request`]: what a request says
 //! - [`answer`], [`body`], [`cors`]: what a response says
 #![forbid(unsafe_code)]
@@ -34,6 +35,8 @@ pub mod serve;
 pub mod shutdown;
 mod start;
 mod v10;
+mod v10_feed;
+mod v10_headers;
 mod v10_query;
 
 pub use start::start;

@@ -10,7 +10,7 @@ use axum::http::header::{ACCEPT, CACHE_CONTROL, VARY};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use event_source_door::message::{Access, StartAt, Wire};
+use event_source_door::message::{Access, PageAsked, StartAt, Wire};
 use event_source_model::event::{Page, Refusal};
 use event_source_wire::native::{self, Options};
 
@@ -44,7 +44,7 @@ pub(crate) async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Res
     match opened.await {
         Ok(subscription) => {
             let content_type = if sse { "text/event-stream" } else { "application/x-ndjson" };
-            stream_answer(content_type, Body::new(StreamBody(subscription)))
+            stream_answer(content_type, Body::new(StreamBody::new(subscription)))
         }
         Err(refusal) => native_refusal(&refusal),
     }
@@ -61,7 +61,7 @@ pub(crate) async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Respo
         let page_size = params.page_size()?;
         let wait = params.wait()?;
         params.finish()?;
-        let page = hub.page(asked.access.clone(), asked.start, page_size).await?;
+        let page = hub.page(asked.access.clone(), asked.start, whole(page_size)).await?;
         let page = if wait > Duration::ZERO && is_idle(&page) {
             let client = request::client(&parts);
             wait_for_events(&hub, asked.access, page, page_size, wait, client).await?
@@ -101,6 +101,11 @@ fn wants_sse(headers: &HeaderMap) -> bool {
     })
 }
 
+/// A page that takes as long as the worker's own limits let it.
+fn whole(size: u32) -> PageAsked {
+    PageAsked { size, time_ms: None }
+}
+
 /// Nothing happened, and nothing is left to be read.
 fn is_idle(page: &Page) -> bool {
     page.events.is_empty() && !page.has_next && page.error.is_none()
@@ -127,12 +132,12 @@ async fn wait_for_events(
     // Over time the page is read again all the same: its cursor has moved on.
     let _ = tokio::time::timeout(wait, something_happens(&waited)).await;
     drop(waited);
-    hub.page(access, start, page_size).await
+    hub.page(access, start, whole(page_size)).await
 }
 
 async fn something_happens(waited: &Subscription) {
     loop {
-        match poll_fn(|context| waited.poll_next(context)).await {
+        match poll_fn(|context| waited.poll_next(context, false)).await {
             Next::Chunk(chunk) if chunk.events == 0 => {}
             Next::Chunk(_) | Next::End(_) => return,
         }

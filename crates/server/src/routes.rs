@@ -33,11 +33,17 @@ pub(crate) fn router(hub: Arc<Hub>) -> Router {
 
 /// What holds for every request, whatever its route.
 async fn common(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
-    let origin = cors::allowed(&hub.config().cors_origins, request.headers());
+    let origins = hub.config().cors_origins;
+    let origin = cors::allowed(&origins, request.headers());
+    let is_v10 = matches!(request.uri().path(), "/stream/1" | "/feed/1" | "/query/1");
     let old = request.version() < Version::HTTP_2;
     let over_limit = request.extensions().get::<OverLimit>().is_some();
     let mut response = if over_limit {
         over_the_limit(old)
+    } else if is_v10 && cors::is_asked(request.method(), request.headers()) {
+        let mut response = StatusCode::OK.into_response();
+        cors::allow_request(response.headers_mut());
+        response
     } else if origin.is_some() && cors::is_preflight(request.method(), request.headers()) {
         let mut response = StatusCode::NO_CONTENT.into_response();
         cors::allow_request(response.headers_mut());
@@ -50,6 +56,9 @@ async fn common(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Re
     headers.entry(CACHE_CONTROL).or_insert(NO_STORE);
     if let Some(origin) = origin {
         cors::allow(headers, origin);
+        if is_v10 {
+            cors::allow_credentials(headers, &origins);
+        }
     }
     response
 }

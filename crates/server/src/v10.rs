@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use event_source_door::message::{Access, StartAt, Wire};
+use event_source_model::cost::Cost;
 use event_source_model::event::{Reason, Refusal, View};
 use event_source_model::position::{Cursor, Position};
 use event_source_wire::v10;
@@ -22,6 +23,7 @@ use crate::body::StreamBody;
 use crate::credentials;
 use crate::hub::{Format, Hub};
 use crate::request;
+use crate::{v10_feed, v10_headers};
 
 const CONTENT_TYPE: &str = "application/json;charset=utf-8";
 const DEFAULT_PAGE: u32 = 16;
@@ -33,15 +35,17 @@ pub(crate) async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Res
     };
     let (start, opened) = match asked(&hub, &parts, &body) {
         Ok((access, start, _)) => {
+            let format = Format::V10(v10_headers::frames(&parts.headers));
             let client = request::client(&parts);
-            (start.clone(), hub.open(access, start, Format::V10, client).await)
+            (start.clone(), hub.open(access, start, format, client).await)
         }
         Err(refusal) => (StartAt::Token, Err(refusal)),
     };
     match opened {
         Ok(subscription) => {
             let id = HeaderValue::from(subscription.id());
-            let mut response = stream_answer(CONTENT_TYPE, Body::new(StreamBody(subscription)));
+            let mut response =
+                stream_answer(CONTENT_TYPE, Body::new(StreamBody::new(subscription)));
             response.headers_mut().insert("x-fauna-stream-id", id);
             response
         }
@@ -57,20 +61,23 @@ pub(crate) async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Respo
         Ok(read) => read,
         Err(response) => return response,
     };
-    let (start, page) = match asked(&hub, &parts, &body) {
-        Ok((access, start, page_size)) => (start.clone(), hub.page(access, start, page_size).await),
+    let asked = asked(&hub, &parts, &body);
+    let time = match v10_headers::time(&parts.headers) {
+        Ok(time) => time,
+        Err(response) => return response,
+    };
+    let (start, page) = match asked {
+        Ok((access, start, size)) => {
+            (start.clone(), v10_feed::page(&hub, access, start, size, time).await)
+        }
         Err(refusal) => (StartAt::Token, Err(refusal)),
     };
     match page {
         Ok(page) => json(StatusCode::OK, v10::page(&page)),
         Err(refusal) if is_said_in_band(refusal.reason) => {
-            let own = match &start {
-                StartAt::Cursor(cursor) => Some(cursor.as_str()),
-                StartAt::Token | StartAt::Timestamp(_) | StartAt::Snapshot => {
-                    refusal.cursor.as_deref()
-                }
-            };
-            json(StatusCode::OK, v10::error_page(&refusal, own.unwrap_or_default()))
+            let own = own_cursor(&refusal, &start).map(|cursor| cursor.encode());
+            let own = own.or(refusal.cursor.clone()).unwrap_or_default();
+            json(StatusCode::OK, v10::error_page(&refusal, &own))
         }
         Err(refusal) => v10_refusal(&refusal, Endpoint::Feed),
     }
@@ -146,23 +153,28 @@ fn unexpected(value: &Value) -> Refusal {
 /// A stream that only says why there is none: the status that opens every stream, when it is
 /// known where that would have been, then the error.
 fn refused_stream(refusal: &Refusal, start: &StartAt) -> String {
-    let history = refusal.cursor.as_deref().and_then(|c| Cursor::decode(c).ok()).map(|c| c.history);
-    let cursor = match start {
-        StartAt::Cursor(text) => Cursor::decode(text).ok(),
-        StartAt::Timestamp(micros) => {
-            history.map(|history| Cursor { history, position: Position::after(*micros) })
-        }
-        StartAt::Token | StartAt::Snapshot => None,
-    };
     let mut body = String::new();
-    if let Some(Cursor { history, position }) = cursor {
+    if let Some(Cursor { history, position }) = own_cursor(refusal, start) {
         let view = View { collection: String::new(), fields: None, projection: None, history };
-        v10::status(&mut body, &view, &position);
+        v10::status(&mut body, &view, &position, Cost::default());
         body.push_str("\r\n");
     }
     v10::error(&mut body, refusal);
     body.push_str("\r\n");
     body
+}
+
+/// Where the request wanted to start, as far as it says so itself.
+fn own_cursor(refusal: &Refusal, start: &StartAt) -> Option<Cursor> {
+    let decoded = |text: &str| Cursor::decode(text).ok();
+    match start {
+        StartAt::Cursor(text) => decoded(text),
+        StartAt::Timestamp(micros) => {
+            let history = decoded(refusal.cursor.as_deref()?)?.history;
+            Some(Cursor { history, position: Position::after(*micros) })
+        }
+        StartAt::Token | StartAt::Snapshot => None,
+    }
 }
 
 fn invalid(message: impl Into<String>) -> Refusal {

@@ -4,7 +4,7 @@
 //! constants. Errors show the place in the query's text.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::answer::{json, refused, status};
 use crate::hub::Hub;
-use crate::{clock, credentials, request};
+use crate::{clock, credentials, request, v10_headers};
 
 pub(crate) async fn query(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     let (parts, body) = match request::read(request).await {
@@ -33,9 +33,16 @@ pub(crate) async fn query(State(hub): State<Arc<Hub>>, request: Request) -> Resp
         Ok(asked) => asked,
         Err(refusal) => return refuse(&refusal),
     };
+    let time = match v10_headers::time(&parts.headers) {
+        Ok(time) => time,
+        Err(response) => return response,
+    };
     let ask = parse(&template.text).and_then(|block| check(&block, &template, &arguments));
     let answer = match ask {
-        Ok(ask) => hub.query(secret, ask).await,
+        Ok(ask) => {
+            let answer = tokio::time::timeout(time, hub.query(secret, ask)).await;
+            answer.unwrap_or_else(|_| Err(timed_out(time)))
+        }
         Err(failure) => Ok(Err(failure)),
     };
     let elapsed = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -77,6 +84,11 @@ fn asked(parts: &Parts, body: &[u8]) -> Result<(Template, Arguments, Option<Stri
 fn fail(failure: &Failure, text: &str, elapsed: u64) -> Response {
     let (code, body) = v10_query::failed(failure, text, clock::now(), elapsed);
     json(status(code), body)
+}
+
+fn timed_out(time: Duration) -> Refusal {
+    let message = format!("the query took more than {} ms", time.as_millis());
+    Refusal::new(Reason::TimedOut, message).hint("give it more time with x-query-timeout-ms")
 }
 
 fn refuse(refusal: &Refusal) -> Response {

@@ -229,16 +229,65 @@ async fn only_listed_origins_may_read() {
     let origins = "https://shop.example, https://other.example".to_owned();
     let worker = Worker::start(Config { cors_origins: origins, ..config() }).await;
     let mut client = Client::one(worker.address).await;
-    let ask = |origin| {
+    let ask = |path, origin| {
         let headers = [("origin", origin), ("access-control-request-method", "POST")];
-        request("OPTIONS", "/feed/1", &headers, "")
+        request("OPTIONS", path, &headers, "")
     };
-    let allowed = client.send(ask("https://shop.example")).await;
-    assert_eq!(allowed.status(), 204);
-    assert_eq!(allowed.headers()["access-control-allow-origin"], "https://shop.example");
-    let refused = client.send(ask("https://evil.example")).await;
-    assert_eq!(refused.status(), 405);
-    assert!(!refused.headers().contains_key("access-control-allow-origin"));
+    // Our own paths answer an allowed origin only, Fauna's everybody: without its name in the answer.
+    for (path, yes, no) in [("/v1/feed", 204, 405), ("/feed/1", 200, 200)] {
+        let allowed = client.send(ask(path, "https://shop.example")).await;
+        assert_eq!(allowed.status(), yes, "{path}");
+        assert_eq!(allowed.headers()["access-control-allow-origin"], "https://shop.example");
+        let refused = client.send(ask(path, "https://evil.example")).await;
+        assert_eq!(refused.status(), no, "{path}");
+        assert!(!refused.headers().contains_key("access-control-allow-origin"));
+    }
+}
+
+#[tokio::test]
+async fn a_v10_preflight_is_answered_by_200_and_what_faunas_browser_client_sends() {
+    let origins = "https://shop.example".to_owned();
+    let worker = Worker::start(Config { cors_origins: origins, ..config() }).await;
+    let mut client = Client::one(worker.address).await;
+    for path in ["/stream/1", "/feed/1", "/query/1"] {
+        let headers = [("origin", "https://shop.example")];
+        let answer = client.send(request("OPTIONS", path, &headers, "")).await;
+        assert_eq!(answer.status(), 200);
+        let said = |name: &str| answer.headers()[name].to_str().expect("a text").to_owned();
+        assert_eq!(said("access-control-allow-origin"), "https://shop.example");
+        assert_eq!(said("access-control-allow-credentials"), "true");
+        assert_eq!(said("access-control-max-age"), "86400");
+        assert!(said("access-control-allow-methods").contains("POST"));
+        let allowed = said("access-control-allow-headers");
+        let allowed: Vec<&str> = allowed.split(',').map(str::trim).collect();
+        for name in [
+            "accept-encoding",
+            "authorization",
+            "content-type",
+            "x-driver-env",
+            "x-format",
+            "x-last-txn-ts",
+            "x-linearized",
+            "x-max-contention-retries",
+            "x-query-tags",
+            "x-query-timeout-ms",
+            "x-typecheck",
+            "x-performance-hints",
+            "traceparent",
+        ] {
+            assert!(allowed.contains(&name), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn any_origin_is_not_any_origin_with_the_browsers_credentials() {
+    let worker = Worker::start(Config { cors_origins: "*".to_owned(), ..config() }).await;
+    let mut client = Client::one(worker.address).await;
+    let headers = [("origin", "https://any.example")];
+    let answer = client.send(request("OPTIONS", "/feed/1", &headers, "")).await;
+    assert_eq!(answer.headers()["access-control-allow-origin"], "https://any.example");
+    assert!(!answer.headers().contains_key("access-control-allow-credentials"));
 }
 
 #[tokio::test]

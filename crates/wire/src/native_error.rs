@@ -20,13 +20,14 @@ fn choice(reason: Reason) -> (u16, &'static str) {
         | Reason::EvaluationFailed => (400, "invalid_request"),
         // A token is a credential: a bad one is never worth more than none.
         Reason::InvalidToken | Reason::Unauthorized => (401, "unauthorized"),
-        Reason::PermissionDenied => (403, "permission_denied"),
+        Reason::PermissionDenied | Reason::Forbidden => (403, "permission_denied"),
         Reason::NotFound => (404, "not_found"),
         Reason::PositionGone => (410, "position_gone"),
         Reason::HistoryChanged => (410, "history_changed"),
         Reason::SourceGone => (410, "source_gone"),
         Reason::SchemaChanged => (410, "schema_changed"),
         Reason::LimitExceeded => (429, "limit_exceeded"),
+        Reason::TimedOut => (504, "time_out"),
         Reason::Unavailable => (503, "unavailable"),
         Reason::Internal => (500, "internal_error"),
     }

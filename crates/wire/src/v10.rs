@@ -2,7 +2,19 @@
 //!
 //! A renderer appends one JSON text without a line end. Official drivers refuse unknown fields, so
 //! an event has exactly those that Fauna's had. A rewritten history is no event of this wire.
+//!
+//! # What `stats` says
+//!
+//! | figure | of an event | of a page | of a status |
+//! |---|---|---|---|
+//! | `read_ops` | 1: its change | changes evaluated, those that a filter kept back among them | the same, kept back since the last status |
+//! | `storage_bytes_read` | of the row, before and after | of all their rows | of theirs |
+//! | `processing_time_ms` | the change's share of the time | reading took | their share of the time |
+//!
+//! What the worker reads once for all streams is said to each of them. What a server still remembers
+//! costs no reading. `compute_ops` is always 1 and `rate_limits_hit` always empty: neither is counted.
 
+use event_source_model::cost::Cost;
 use event_source_model::event::{EventType, Page, Refusal, View};
 use event_source_model::position::Position;
 
@@ -11,17 +23,15 @@ use crate::shown::Shown;
 use crate::v10_error::{Endpoint, event_code, event_message, http, message};
 use crate::v10_value;
 
-/// Appends an event.
-pub fn event(out: &mut String, view: &View, shown: Shown<'_>) {
+/// Appends an event; `micros` is its change's share of the time.
+pub fn event(out: &mut String, view: &View, shown: Shown<'_>, micros: u64) {
     plain(out, format_args!("{{\"type\":\"{}\",\"data\":", shown.kind.name()));
-    let start = out.len();
     match shown.image() {
         Some(image) => v10_value::data(out, view, image, shown.position.txn_ts),
         None => out.push_str("null"),
     }
-    let bytes = out.len() - start;
     place(out, view, shown.position);
-    stats(out, 1, bytes);
+    stats(out, Cost { micros, ..Cost::of(shown.before.into_iter().chain(shown.after)) });
     out.push('}');
 }
 
@@ -30,11 +40,11 @@ pub fn is_shown(shown: Shown<'_>) -> bool {
     shown.kind != EventType::HistoryRewrite
 }
 
-/// Appends a status: where the reader is when nothing happens.
-pub fn status(out: &mut String, view: &View, position: &Position) {
+/// Appends a status: where the reader is when nothing happens, and what that took.
+pub fn status(out: &mut String, view: &View, position: &Position, cost: Cost) {
     out.push_str("{\"type\":\"status\"");
     place(out, view, position);
-    stats(out, 0, 0);
+    stats(out, cost);
     out.push('}');
 }
 
@@ -42,7 +52,7 @@ pub fn status(out: &mut String, view: &View, position: &Position) {
 pub fn error(out: &mut String, refusal: &Refusal) {
     out.push_str("{\"type\":\"error\",\"error\":");
     json::error(out, event_code(refusal.reason), &event_message(refusal));
-    stats(out, 0, 0);
+    stats(out, Cost::default());
     out.push('}');
 }
 
@@ -50,22 +60,22 @@ pub fn error(out: &mut String, refusal: &Refusal) {
 pub fn page(page: &Page) -> String {
     let mut out = String::with_capacity(384 * (page.events.len() + 1));
     out.push_str("{\"events\":[");
-    let mut shown = 0;
+    let micros = page.cost.micros_each();
+    let mut is_first = true;
     for one in page.events.iter().map(Shown::from).filter(|one| is_shown(*one)) {
-        if shown > 0 {
+        if !is_first {
             out.push(',');
         }
-        event(&mut out, &page.view, one);
-        shown += 1;
+        event(&mut out, &page.view, one, micros);
+        is_first = false;
     }
     if let Some(refusal) = &page.error {
-        if shown > 0 {
+        if !is_first {
             out.push(',');
         }
         error(&mut out, refusal);
     }
-    let bytes = out.len();
-    end_page(&mut out, &page.view.cursor(&page.position), page.has_next, shown, bytes);
+    end_page(&mut out, &page.view.cursor(&page.position), page.has_next, page.cost);
     out
 }
 
@@ -73,7 +83,7 @@ pub fn page(page: &Page) -> String {
 pub fn error_page(refusal: &Refusal, cursor: &str) -> String {
     let mut out = "{\"events\":[".to_owned();
     error(&mut out, refusal);
-    end_page(&mut out, cursor, false, 0, 0);
+    end_page(&mut out, cursor, false, Cost::default());
     out
 }
 
@@ -95,21 +105,22 @@ fn place(out: &mut String, view: &View, position: &Position) {
     json::string(out, &view.cursor(position));
 }
 
-fn end_page(out: &mut String, cursor: &str, has_next: bool, events: usize, bytes: usize) {
+fn end_page(out: &mut String, cursor: &str, has_next: bool, cost: Cost) {
     out.push_str("],\"cursor\":");
     json::string(out, cursor);
     plain(out, format_args!(",\"has_next\":{has_next}"));
-    stats(out, events, bytes);
+    stats(out, cost);
     out.push('}');
 }
 
-/// What the reader cost, in Fauna's units: a row read for each event, and the bytes of its data.
-fn stats(out: &mut String, reads: usize, bytes: usize) {
+fn stats(out: &mut String, cost: Cost) {
+    let Cost { changes, bytes, micros } = cost;
+    let millis = micros / 1000;
     plain(
         out,
         format_args!(
-            ",\"stats\":{{\"read_ops\":{reads},\"storage_bytes_read\":{bytes},\"compute_ops\":1,\
-             \"processing_time_ms\":0,\"rate_limits_hit\":[]}}"
+            ",\"stats\":{{\"read_ops\":{changes},\"storage_bytes_read\":{bytes},\"compute_ops\":1,\
+             \"processing_time_ms\":{millis},\"rate_limits_hit\":[]}}"
         ),
     );
 }

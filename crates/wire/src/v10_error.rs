@@ -19,7 +19,10 @@ pub fn event_code(reason: Reason) -> &'static str {
             "invalid_stream_start_time"
         }
         // A stream that is open can only have lost them.
-        Reason::Unauthorized | Reason::InvalidToken | Reason::PermissionDenied => "permission_loss",
+        Reason::Unauthorized
+        | Reason::InvalidToken
+        | Reason::PermissionDenied
+        | Reason::Forbidden => "permission_loss",
         Reason::LimitExceeded => "stream_overflow",
         Reason::EvaluationFailed => "evaluation_failed",
         Reason::InvalidRequest
@@ -27,7 +30,7 @@ pub fn event_code(reason: Reason) -> &'static str {
         | Reason::NotFound
         | Reason::SourceGone
         | Reason::SchemaChanged => "invalid_request",
-        Reason::Unavailable | Reason::Internal => "internal_error",
+        Reason::TimedOut | Reason::Unavailable | Reason::Internal => "internal_error",
     }
 }
 
@@ -48,7 +51,9 @@ pub fn is_said_in_band(reason: Reason) -> bool {
 pub fn http(reason: Reason) -> (u16, &'static str) {
     match reason {
         Reason::Unauthorized => (401, "unauthorized"),
+        Reason::Forbidden => (403, "forbidden"),
         Reason::LimitExceeded => (429, "limit_exceeded"),
+        Reason::TimedOut => (440, "time_out"),
         Reason::Unavailable => (503, "time_out"),
         Reason::Internal => (500, "internal_error"),
         Reason::InvalidRequest
@@ -83,7 +88,14 @@ pub fn message(refusal: &Refusal, endpoint: Endpoint) -> String {
              before the stream create time."
             .to_owned(),
         (Reason::Unauthorized, _) => "Invalid token, unable to authenticate request".to_owned(),
-        (Reason::LimitExceeded | Reason::Unavailable | Reason::Internal, _) => reason,
+        (
+            Reason::Forbidden
+            | Reason::LimitExceeded
+            | Reason::TimedOut
+            | Reason::Unavailable
+            | Reason::Internal,
+            _,
+        ) => reason,
         (_, Endpoint::Stream) => format!("Error evaluating provided stream, {reason}"),
         (_, Endpoint::Feed) => format!("Error evaluating provided event source, {reason}"),
     }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use event_source_model::cost::Cost;
 use event_source_model::event::{EventType, Page, Reason, Refusal};
 use event_source_model::image::Key;
 use event_source_model::position::Position;
@@ -119,7 +120,9 @@ fn a_page_ends_with_the_error_that_ended_it() {
         position: Position::at(1000, 0),
         ends_snapshot: false,
         has_next: false,
+        is_cut: false,
         error: Some(Refusal::new(Reason::EvaluationFailed, "division by zero")),
+        cost: Cost::default(),
     };
     let read: serde_json::Value =
         serde_json::from_str(&native::page(&page, Options::default())).expect("valid");

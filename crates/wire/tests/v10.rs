@@ -2,6 +2,7 @@
 
 mod support;
 
+use event_source_model::cost::Cost;
 use event_source_model::event::{EventType, Page, Reason, Refusal, View};
 use event_source_model::image::Image;
 use event_source_model::position::Position;
@@ -79,12 +80,17 @@ fn every_kind_of_value_has_its_tag() {
 fn an_event_has_exactly_the_fields_that_drivers_know() {
     let added = event(EventType::Add, None, Some(image(&[("id", Value::Int(1))])));
     let mut out = String::new();
-    v10::event(&mut out, &view(None), (&added).into());
+    v10::event(&mut out, &view(None), (&added).into(), 2_500);
     let read: serde_json::Value = serde_json::from_str(&out).expect("valid");
     let names: Vec<&String> = read.as_object().expect("an object").keys().collect();
     assert_eq!(names, ["type", "data", "txn_ts", "cursor", "stats"]);
     assert_eq!(read["txn_ts"], 1000);
-    assert_eq!(read["stats"]["rate_limits_hit"], serde_json::json!([]));
+    // Its own change, and the eight bytes of its only value.
+    let stats = serde_json::json!({
+        "read_ops": 1, "storage_bytes_read": 8, "compute_ops": 1, "processing_time_ms": 2,
+        "rate_limits_hit": [],
+    });
+    assert_eq!(read["stats"], stats);
 }
 
 #[test]
@@ -95,7 +101,9 @@ fn a_page_has_all_four_keys_that_python_needs() {
         position: Position::after(TXN_TS),
         ends_snapshot: false,
         has_next: false,
+        is_cut: false,
         error: None,
+        cost: Cost::default(),
     };
     let text = v10::page(&page);
     let cursor = view(None).cursor(&page.position);

@@ -27,6 +27,9 @@ impl State {
     pub(super) fn tail(&mut self, mut tail: Tail, memory_limit: usize) {
         self.shapes.share(&mut tail);
         let tail = Arc::new(tail);
+        for (collection, cost) in &tail.looked_at {
+            *self.looked_at.entry(*collection).or_default() += *cost;
+        }
         let followed = self.memory.is_followed_by(&tail);
         if !followed && self.memory.end().is_some() {
             self.leave_gap();
@@ -50,8 +53,10 @@ impl State {
                     stream.advance(before.clone());
                     let first = &tail.changes[seen[0].0].position;
                     let taken = if stream.is_ordinary() && *first > stream.position {
-                        let chunks = shared
-                            .get_or_insert_with(|| render(*format, &followers.view, &tail, &seen));
+                        let micros = micros(&tail, stream.collection);
+                        let chunks = shared.get_or_insert_with(|| {
+                            render(*format, &followers.view, &tail, &seen, micros)
+                        });
                         stream.offer(chunks)
                     } else {
                         let chunks = render_wanted(stream, &tail, &seen);
@@ -86,7 +91,7 @@ impl State {
             self.read(id);
             return;
         }
-        stream.phase = Phase::Full;
+        stream.enter(Phase::Full, self.looked_at.get(&stream.collection));
         for tail in self.memory.behind(&stream.position.clone()) {
             if !stream.queue.has_room() {
                 return;
@@ -99,7 +104,7 @@ impl State {
             }
             stream.advance(tail.end.clone());
         }
-        stream.phase = Phase::Live;
+        stream.enter(Phase::Live, self.looked_at.get(&stream.collection));
     }
 
     /// A piece of the log for a stream that asked for it.
@@ -115,7 +120,9 @@ impl State {
                 event.position = stream.stamp(event.position.clone());
             }
         }
-        let chunks = stream.format.events(&stream.view, batch.events.iter().map(Shown::from));
+        let shown = batch.events.iter().map(Shown::from);
+        let chunks = stream.format.events(&stream.view, shown, batch.cost.micros_each());
+        stream.spend(batch.cost);
         stream.push(&chunks);
         if is_of_log {
             stream.advance(batch.position);
@@ -125,7 +132,7 @@ impl State {
         if let Some(refusal) = batch.error {
             self.end(id, &refusal);
         } else if batch.live {
-            stream.phase = Phase::Live;
+            stream.enter(Phase::Live, self.looked_at.get(&stream.collection));
         } else if stream.queue.has_room() {
             self.catch_up(id);
         } else {
@@ -136,7 +143,7 @@ impl State {
     /// Takes a stream out of the live ones; it goes on from the log when its queue has room.
     fn fall_behind(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        stream.phase = Phase::Full;
+        stream.enter(Phase::Full, self.looked_at.get(&stream.collection));
         if stream.queue.has_room() {
             self.catch_up(id);
         }
@@ -172,16 +179,22 @@ fn render_wanted(stream: &Stream, tail: &Tail, seen: &Seen) -> Vec<Chunk> {
         .collect();
     let shown =
         wanted.iter().map(|(position, at, kind)| shown(position, &tail.changes[*at], *kind));
-    stream.format.events(&stream.view, shown)
+    stream.format.events(&stream.view, shown, micros(tail, stream.collection))
 }
 
 /// What all ordinary streams of a source get of a tail.
-fn render(format: Format, view: &View, tail: &Tail, seen: &Seen) -> Vec<Chunk> {
+fn render(format: Format, view: &View, tail: &Tail, seen: &Seen, micros: u64) -> Vec<Chunk> {
     let shown = seen.iter().map(|(at, kind)| {
         let change = &tail.changes[*at];
         shown(&change.position, change, *kind)
     });
-    format.events(view, shown)
+    format.events(view, shown, micros)
+}
+
+/// What a change of the collection took in a tail.
+fn micros(tail: &Tail, collection: u64) -> u64 {
+    let cost = tail.looked_at.iter().find(|(looked_at, _)| *looked_at == collection);
+    cost.map_or(0, |(_, cost)| cost.micros_each())
 }
 
 fn shown<'a>(position: &'a Position, change: &'a TailChange, kind: EventType) -> Shown<'a> {

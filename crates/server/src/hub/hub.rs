@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use event_source_door::message::{Access, Config, StartAt, ToServer, ToWorker};
+use event_source_door::message::{Access, Config, PageAsked, StartAt, ToServer, ToWorker};
 use event_source_model::event::{Page, Reason, Refusal};
 use event_source_model::query::{Answered, Ask, Failure};
 use tokio::sync::{Notify, oneshot, watch};
@@ -79,13 +79,13 @@ impl Hub {
         &self,
         access: Access,
         start: StartAt,
-        page_size: u32,
+        asked: PageAsked,
     ) -> Result<Page, Refusal> {
         let (reply, answer) = oneshot::channel();
         {
             let mut state = self.lock();
             self.admit(state.pending.len())?;
-            state.page(access, start, page_size, Pending::Page { reply });
+            state.page(access, start, asked, Pending::Page { reply });
         }
         self.outgoing.notify_one();
         answered(answer).await
@@ -181,20 +181,25 @@ pub struct Subscription {
     hub: Arc<Hub>,
     id: StreamId,
     queue: Arc<Queue>,
+    format: Format,
 }
 
 impl Subscription {
-    pub(super) fn new(hub: Arc<Hub>, id: StreamId, queue: Arc<Queue>) -> Self {
-        Self { hub, id, queue }
+    pub(super) fn new(hub: Arc<Hub>, id: StreamId, queue: Arc<Queue>, format: Format) -> Self {
+        Self { hub, id, queue, format }
+    }
+
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// The next chunk, or the end.
-    pub fn poll_next(&self, context: &Context<'_>) -> Poll<Next> {
-        let (next, room) = self.queue.poll(context);
+    /// The next chunk, or the end. A reader that is patient waits until a frame is full.
+    pub fn poll_next(&self, context: &Context<'_>, is_patient: bool) -> Poll<Next> {
+        let (next, room) = self.queue.poll(context, self.format.frame(), is_patient);
         if room {
             self.hub.lock().room(self.id);
             self.hub.outgoing.notify_one();

@@ -31,6 +31,6 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use format::Format;
+pub use format::{Format, Frames};
 pub use hub::{Hub, Subscription};
 pub use queue::{Broken, Next};

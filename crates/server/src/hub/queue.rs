@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use event_source_model::cost::Cost;
 
 /// Above this a live stream counts as slow; 256 kB is some thousand events.
 const LIMIT: usize = 256 * 1024;
@@ -20,6 +21,8 @@ pub struct Chunk {
     pub bytes: Bytes,
     /// How many events are in it; a status is none.
     pub events: u32,
+    /// What reading them took.
+    pub cost: Cost,
 }
 
 /// The stream was cut rather than ended, so that the client resumes.
@@ -93,17 +96,23 @@ impl Queue {
         inner.wake();
     }
 
-    /// The next thing to send, and whether the hub must be told that there is room again.
-    pub(super) fn poll(&self, context: &Context<'_>) -> (Poll<Next>, bool) {
+    /// The next thing to send, chunks merged up to `most` bytes, and whether the hub must be told that
+    /// there is room again. A reader that is patient waits for as many bytes, or for the end.
+    pub(super) fn poll(
+        &self,
+        context: &Context<'_>,
+        most: usize,
+        is_patient: bool,
+    ) -> (Poll<Next>, bool) {
         let mut inner = self.lock();
-        let Some(chunk) = inner.chunks.pop_front() else {
+        let waits = is_patient && inner.bytes < most && inner.end.is_none();
+        let Some(chunk) = (if waits { None } else { inner.merged(most) }) else {
             if let Some(end) = inner.end {
                 return (Poll::Ready(Next::End(end)), false);
             }
             inner.reader = Some(context.waker().clone());
             return (Poll::Pending, false);
         };
-        inner.bytes -= chunk.bytes.len();
         let room = inner.awaited && inner.bytes <= LOW;
         if room {
             inner.awaited = false;
@@ -121,6 +130,24 @@ impl Inner {
         self.bytes += chunks.iter().map(|c| c.bytes.len()).sum::<usize>();
         self.chunks.extend(chunks.iter().cloned());
         self.wake();
+    }
+
+    /// The first chunk with those behind it that fit.
+    fn merged(&mut self, most: usize) -> Option<Chunk> {
+        let mut chunk = self.chunks.pop_front()?;
+        let fits = |size: usize, next: &Chunk| size + next.bytes.len() <= most;
+        if self.chunks.front().is_some_and(|next| fits(chunk.bytes.len(), next)) {
+            let mut bytes = BytesMut::from(&*chunk.bytes);
+            while self.chunks.front().is_some_and(|next| fits(bytes.len(), next)) {
+                let Some(next) = self.chunks.pop_front() else { break };
+                bytes.extend_from_slice(&next.bytes);
+                chunk.events += next.events;
+                chunk.cost += next.cost;
+            }
+            chunk.bytes = bytes.freeze();
+        }
+        self.bytes -= chunk.bytes.len();
+        Some(chunk)
     }
 
     fn wake(&mut self) {

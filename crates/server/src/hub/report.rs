@@ -46,7 +46,7 @@ impl State {
             if let (Phase::Live, Some(end)) = (stream.phase, &end) {
                 stream.advance(end.clone());
             }
-            stream.say_status();
+            stream.say_status(self.looked_at.get(&stream.collection));
         }
     }
 

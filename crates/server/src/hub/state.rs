@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use event_source_door::message::{
-    Access, GrantId, Opened, RequestId, SourceId, StartAt, ToServer, ToWorker,
+    Access, GrantId, Opened, PageAsked, RequestId, SourceId, StartAt, ToServer, ToWorker,
 };
+use event_source_model::cost::Cost;
 use event_source_model::event::{Page, Reason, Refusal, View};
 use event_source_model::query::{Answered, Ask, Failure};
 use tokio::sync::oneshot;
@@ -66,6 +67,8 @@ pub(super) struct State {
     /// The streams that were opened by the same.
     grants: HashMap<GrantId, BTreeSet<StreamId>>,
     pub(super) memory: Memory,
+    /// By collection: what was evaluated of the tail since the server began.
+    pub(super) looked_at: HashMap<u64, Cost>,
     pub(super) shapes: Shapes,
     pub(super) report: Report,
     last_stream: StreamId,
@@ -83,11 +86,11 @@ impl State {
         &mut self,
         access: Access,
         start: StartAt,
-        page_size: u32,
+        page: PageAsked,
         pending: Pending,
     ) {
         let request = self.number(pending);
-        self.outgoing.push_back(ToWorker::Page { request, access, start, page_size });
+        self.outgoing.push_back(ToWorker::Page { request, access, start, page });
     }
 
     /// Asks the worker for the answer to a query.
@@ -99,7 +102,7 @@ impl State {
     /// Asks the worker for the next piece of the log that a stream needs.
     pub(super) fn read(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        stream.phase = Phase::Reading;
+        stream.enter(Phase::Reading, self.looked_at.get(&stream.collection));
         self.last_request += 1;
         let (request, grant, limit) = (self.last_request, stream.grant, stream.batch);
         let from = stream.position.clone();
@@ -155,7 +158,8 @@ impl State {
         self.last_stream += 1;
         let id = self.last_stream;
         let stream = Stream::new(id, opened, format, client, clock::now());
-        let subscription = Subscription::new(Arc::clone(hub), id, Arc::clone(&stream.queue));
+        let subscription =
+            Subscription::new(Arc::clone(hub), id, Arc::clone(&stream.queue), format);
         let view = Arc::clone(&stream.view);
         let followers = self
             .followers
@@ -254,7 +258,7 @@ impl State {
         self.pending.clear();
         for (_, stream) in self.streams.drain() {
             match stream.format {
-                Format::V10 => stream.cut(),
+                Format::V10(_) => stream.cut(),
                 Format::Lines(_) | Format::Sse(_) => stream.end(refusal),
             }
         }

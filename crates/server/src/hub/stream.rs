@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use event_source_door::message::{GrantId, Opened, SourceId};
+use event_source_model::cost::Cost;
 use event_source_model::event::{Refusal, View};
 use event_source_model::position::Position;
 use event_source_model::source::Start;
@@ -55,6 +56,20 @@ pub(super) struct Stream {
     pub(super) last_word: Instant,
     /// How many events the next batch may have.
     pub(super) batch: u32,
+    /// See [`State::looked_at`](super::state::State::looked_at).
+    pub(super) collection: u64,
+    spent: Spent,
+}
+
+/// What was read for a stream since its last status.
+#[derive(Debug, Default)]
+struct Spent {
+    /// In batches, and in the tail while it was live before.
+    read: Cost,
+    /// What was looked at for its collection when it became live, or said its last status.
+    mark: Cost,
+    /// Of the events that were queued, which said so themselves.
+    said: Cost,
 }
 
 impl Stream {
@@ -83,9 +98,11 @@ impl Stream {
             sent: 0,
             last_word: Instant::now(),
             batch: FIRST_BATCH,
+            collection: opened.collection,
+            spent: Spent::default(),
         };
         stream.position = stream.stamp(stream.position.clone());
-        stream.say_status();
+        stream.say_status(None);
         stream
     }
 
@@ -136,6 +153,25 @@ impl Stream {
         taken
     }
 
+    /// Goes into another phase. While it is live, what is looked at for its collection is for it.
+    pub(super) fn enter(&mut self, phase: Phase, looked_at: Option<&Cost>) {
+        self.settle(looked_at);
+        self.phase = phase;
+    }
+
+    fn settle(&mut self, looked_at: Option<&Cost>) {
+        let looked_at = looked_at.copied().unwrap_or_default();
+        if self.phase == Phase::Live {
+            self.spent.read += looked_at.without(self.spent.mark);
+        }
+        self.spent.mark = looked_at;
+    }
+
+    /// Something was read for this stream alone.
+    pub(super) fn spend(&mut self, cost: Cost) {
+        self.spent.read += cost;
+    }
+
     /// Queues a batch, and learns from it how large the next one may be.
     pub(super) fn push(&mut self, chunks: &[Chunk]) {
         self.queue.push(chunks);
@@ -147,9 +183,12 @@ impl Stream {
         }
     }
 
-    /// Says where the stream is.
-    pub(super) fn say_status(&mut self) {
-        self.queue.push(&[self.format.status(&self.view, &self.position)]);
+    /// Says where the stream is, and what was read for it and filtered out.
+    pub(super) fn say_status(&mut self, looked_at: Option<&Cost>) {
+        self.settle(looked_at);
+        let Spent { read, said, .. } = &mut self.spent;
+        let cost = std::mem::take(read).without(std::mem::take(said));
+        self.queue.push(&[self.format.status(&self.view, &self.position, cost)]);
         self.last_word = Instant::now();
     }
 
@@ -176,6 +215,7 @@ impl Stream {
     fn count(&mut self, chunks: &[Chunk]) {
         if !chunks.is_empty() {
             self.sent += chunks.iter().map(|c| u64::from(c.events)).sum::<u64>();
+            chunks.iter().for_each(|chunk| self.spent.said += chunk.cost);
             self.last_word = Instant::now();
         }
     }

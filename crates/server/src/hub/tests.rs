@@ -1,8 +1,11 @@
 //! What cannot be seen from outside: which bytes are the same ones.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use bytes::Bytes;
 use event_source_door::message::{
     Access, Config, Opened, StartAt, Tail, TailChange, ToServer, ToWorker, Wire,
 };
@@ -12,11 +15,16 @@ use event_source_model::position::Position;
 use event_source_model::source::Start;
 use event_source_model::value::Value;
 use event_source_wire::native::Options;
+use hyper::body::Body as _;
 
-use super::{Format, Hub, Next, Subscription};
+use crate::body::StreamBody;
+
+use super::{Format, Frames, Hub, Next, Subscription};
 
 const SOURCE: u64 = 5;
 const GRANT: u64 = 6;
+const COLLECTION: u64 = 11;
+const V10: Format = Format::V10(Frames::Merged);
 
 fn hub() -> Arc<Hub> {
     Hub::new(Config {
@@ -63,6 +71,7 @@ fn opened() -> Opened {
         start: Start { closed: 1000, seen: Vec::new() },
         matched_since: 0,
         expires: None,
+        collection: COLLECTION,
     }
 }
 
@@ -81,11 +90,17 @@ fn tail(since: i64, rows: u32, length: usize) -> ToServer {
         seen_by: vec![(SOURCE, EventType::Add)],
     };
     let changes = (0..rows).map(change).collect();
-    ToServer::Tail(Tail { since, end: Position::after(since + 10), closed: since + 10, changes })
+    ToServer::Tail(Tail {
+        since,
+        end: Position::after(since + 10),
+        closed: since + 10,
+        changes,
+        looked_at: Vec::new(),
+    })
 }
 
 fn take(subscription: &Subscription) -> super::queue::Chunk {
-    match subscription.poll_next(&Context::from_waker(Waker::noop())) {
+    match subscription.poll_next(&Context::from_waker(Waker::noop()), false) {
         Poll::Ready(Next::Chunk(chunk)) => chunk,
         other => panic!("a chunk was expected, not {other:?}"),
     }
@@ -94,7 +109,7 @@ fn take(subscription: &Subscription) -> super::queue::Chunk {
 /// The error that is next, with nothing behind it.
 fn ending(subscription: &Subscription) -> String {
     let error = take(subscription);
-    match subscription.poll_next(&Context::from_waker(Waker::noop())) {
+    match subscription.poll_next(&Context::from_waker(Waker::noop()), false) {
         Poll::Ready(Next::End(Ok(()))) => String::from_utf8(error.bytes.to_vec()).unwrap(),
         other => panic!("the end was expected, not {other:?}"),
     }
@@ -104,7 +119,7 @@ fn ending(subscription: &Subscription) -> String {
 async fn what_waits_to_be_written_is_dropped_with_the_right_to_see_it() {
     let hub = hub();
     hub.receive(tail(990, 0, 0));
-    let stream = follow(&hub, Format::V10).await;
+    let stream = follow(&hub, V10).await;
     hub.receive(tail(1000, 3, 10));
     let refusal = Refusal::new(Reason::InvalidToken, "the event source was revoked");
     let of_another = ToServer::Lost { grant: GRANT + 1, refusal: refusal.clone() };
@@ -118,20 +133,22 @@ async fn what_waits_to_be_written_is_dropped_with_the_right_to_see_it() {
 async fn what_came_before_another_end_is_written_before_it() {
     let hub = hub();
     hub.receive(tail(990, 0, 0));
-    let stream = follow(&hub, Format::V10).await;
+    let stream = follow(&hub, V10).await;
     hub.receive(tail(1000, 3, 10));
     let refusal = Refusal::new(Reason::SourceGone, "no longer captured");
     hub.receive(ToServer::Ended { source: SOURCE, refusal });
-    assert_eq!(take(&stream).events, 3);
-    assert!(ending(&stream).contains("no longer captured"));
+    // In one frame with it.
+    let ending = ending(&stream);
+    assert_eq!(ending.matches("\"type\":\"add\"").count(), 3, "{ending}");
+    assert!(ending.contains("no longer captured"), "{ending}");
 }
 
 #[tokio::test]
 async fn no_event_is_queued_once_the_time_is_over() {
     let hub = hub();
     hub.receive(tail(990, 0, 0));
-    let lasts = follow(&hub, Format::V10).await;
-    let over = follow_until(&hub, Format::V10, Some(crate::clock::now() - 1)).await;
+    let lasts = follow(&hub, V10).await;
+    let over = follow_until(&hub, V10, Some(crate::clock::now() - 1)).await;
     hub.receive(tail(1000, 3, 10));
     assert_eq!(take(&lasts).events, 3);
     assert!(ending(&over).contains("permission_loss"));
@@ -141,8 +158,8 @@ async fn no_event_is_queued_once_the_time_is_over() {
 async fn two_equal_streams_are_rendered_once() {
     let hub = hub();
     hub.receive(tail(990, 0, 0));
-    let one = follow(&hub, Format::V10).await;
-    let two = follow(&hub, Format::V10).await;
+    let one = follow(&hub, V10).await;
+    let two = follow(&hub, V10).await;
     hub.receive(tail(1000, 3, 10));
     let (first, second) = (take(&one), take(&two));
     assert_eq!(first.bytes.as_ptr(), second.bytes.as_ptr(), "the same bytes, not equal ones");
@@ -166,7 +183,7 @@ async fn streams_of_another_format_get_their_own_bytes() {
 async fn chunks_are_cut_between_events_to_fit_a_frame() {
     let hub = hub();
     hub.receive(tail(990, 0, 0));
-    let stream = follow(&hub, Format::V10).await;
+    let stream = follow(&hub, V10).await;
     hub.receive(tail(1000, 5, 6000));
     let mut events = 0;
     while events < 5 {
@@ -176,14 +193,79 @@ async fn chunks_are_cut_between_events_to_fit_a_frame() {
     }
 }
 
+/// Polls a body once, with a waker that nobody listens to.
+fn poll(body: &mut Pin<Box<StreamBody>>) -> Option<Bytes> {
+    let mut context = Context::from_waker(Waker::noop());
+    match body.as_mut().poll_frame(&mut context) {
+        Poll::Ready(Some(Ok(frame))) => Some(frame.into_data().unwrap()),
+        Poll::Pending => None,
+        other => panic!("the body ended: {other:?}"),
+    }
+}
+
+fn events(frame: &Bytes) -> usize {
+    frame.iter().filter(|byte| **byte == b'\n').count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_behind_a_pause_leaves_at_once_and_those_right_behind_it_together() {
+    let hub = hub();
+    hub.receive(tail(990, 0, 0));
+    let mut body = Box::pin(StreamBody::new(follow(&hub, V10).await));
+    hub.receive(tail(1000, 1, 10));
+    assert_eq!(events(&poll(&mut body).expect("at once")), 1);
+    for at in 101..=110 {
+        hub.receive(tail(at * 10, 1, 10));
+        assert!(poll(&mut body).is_none(), "sooner than the last frame allows");
+    }
+    tokio::time::advance(Duration::from_millis(5)).await;
+    assert_eq!(events(&poll(&mut body).expect("the pause is over")), 10);
+    tokio::time::advance(Duration::from_millis(5)).await;
+    assert!(poll(&mut body).is_none());
+    hub.receive(tail(1110, 1, 10));
+    assert_eq!(events(&poll(&mut body).expect("at once")), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_frame_waits_for_nothing() {
+    let hub = hub();
+    hub.receive(tail(990, 0, 0));
+    let mut body = Box::pin(StreamBody::new(follow(&hub, V10).await));
+    hub.receive(tail(1000, 1, 10));
+    poll(&mut body).expect("at once");
+    hub.receive(tail(1010, 3, 6000));
+    assert_eq!(events(&poll(&mut body).expect("two fill a frame")), 2);
+    assert!(poll(&mut body).is_none(), "the rest is none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn our_own_streams_and_single_events_are_not_held_back() {
+    let hub = hub();
+    hub.receive(tail(990, 0, 0));
+    let single = Format::V10(Frames::Single);
+    for format in [Format::Lines(Options::default()), single] {
+        let mut body = Box::pin(StreamBody::new(follow(&hub, format).await));
+        hub.receive(tail(1000, 1, 10));
+        hub.receive(tail(1010, 1, 10));
+        assert_eq!(events(&poll(&mut body).expect("at once")), 1);
+        if format == single {
+            assert!(poll(&mut body).is_none(), "a moment to write it in");
+        }
+        assert_eq!(events(&poll(&mut body).expect("at once")), 1);
+        drop(body);
+        hub.receive(ToServer::Forget);
+        hub.receive(tail(990, 0, 0));
+    }
+}
+
 #[tokio::test]
 async fn streams_over_the_limit_are_refused_and_a_closed_one_makes_room() {
     let hub = hub();
-    let one = follow(&hub, Format::V10).await;
-    let _two = follow(&hub, Format::V10).await;
+    let one = follow(&hub, V10).await;
+    let _two = follow(&hub, V10).await;
     let access = Access { token: "est_t".to_owned(), secret: None, wire: Wire::V10 };
-    let refused = hub.open(access, StartAt::Token, Format::V10, String::new()).await;
+    let refused = hub.open(access, StartAt::Token, V10, String::new()).await;
     assert_eq!(refused.unwrap_err().reason, Reason::LimitExceeded);
     drop(one);
-    follow(&hub, Format::V10).await;
+    follow(&hub, V10).await;
 }

@@ -94,12 +94,14 @@ pub(crate) struct Lines {
     rest: Vec<u8>,
     /// How many pieces the body came in.
     pub(crate) frames: usize,
+    /// Bytes of the longest of them.
+    pub(crate) longest: usize,
 }
 
 impl Lines {
     pub(crate) fn of(response: Response<Incoming>) -> Self {
         assert_eq!(response.status(), 200);
-        Self { body: response.into_body(), rest: Vec::new(), frames: 0 }
+        Self { body: response.into_body(), rest: Vec::new(), frames: 0, longest: 0 }
     }
 
     /// The next line with its end.
@@ -115,7 +117,9 @@ impl Lines {
                 Some(Err(_)) => return Line::Broken,
                 Some(Ok(frame)) => {
                     self.frames += 1;
-                    self.rest.extend(frame.into_data().expect("no trailers"));
+                    let data = frame.into_data().expect("no trailers");
+                    self.longest = self.longest.max(data.len());
+                    self.rest.extend(data);
                 }
             }
         }

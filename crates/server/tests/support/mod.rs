@@ -6,7 +6,9 @@ pub(crate) mod worker;
 
 use std::sync::Arc;
 
-use event_source_door::message::{Batch, Config, Opened, Tail, TailChange};
+pub(crate) use event_source_door::message::Config;
+use event_source_door::message::{Batch, Opened, Tail, TailChange};
+use event_source_model::cost::Cost;
 use event_source_model::event::{Event, EventType, Page, View};
 use event_source_model::image::{Column, Image, Key, Shape};
 use event_source_model::position::Position;
@@ -15,6 +17,7 @@ use event_source_model::value::Value;
 
 pub(crate) const SOURCE: u64 = 5;
 pub(crate) const GRANT: u64 = 6;
+pub(crate) const COLLECTION: u64 = 11;
 pub(crate) const HISTORY: u64 = 7;
 
 pub(crate) fn config() -> Config {
@@ -43,6 +46,7 @@ pub(crate) fn opened(closed: i64, matched_since: i64) -> Opened {
         start: Start { closed, seen: Vec::new() },
         matched_since,
         expires: None,
+        collection: COLLECTION,
     }
 }
 
@@ -64,12 +68,20 @@ pub(crate) fn added(txn_ts: i64, id: i64) -> Event {
 }
 
 pub(crate) fn batch(events: Vec<Event>, position: Position, live: bool) -> Batch {
-    Batch { events, position, live, error: None }
+    Batch { events, position, live, error: None, cost: Cost::default() }
 }
 
 pub(crate) fn page(events: Vec<Event>, closed: i64, has_next: bool) -> Page {
-    let position = Position::after(closed);
-    Page { view: view(), events, position, has_next, ends_snapshot: false, error: None }
+    Page {
+        view: view(),
+        events,
+        position: Position::after(closed),
+        has_next,
+        ends_snapshot: false,
+        is_cut: false,
+        error: None,
+        cost: Cost::default(),
+    }
 }
 
 /// In `(since, closed]` the row `id` is added at `closed`, with a text of this length.
@@ -85,11 +97,12 @@ pub(crate) fn tail_seen_by(since: i64, closed: i64, id: i64, text: &str, seen: &
         after: Some(Arc::new(row(id, text))),
         seen_by: seen.iter().map(|source| (*source, EventType::Add)).collect(),
     };
-    Tail { since, end: Position::after(closed), closed, changes: vec![change] }
+    Tail { changes: vec![change], ..empty_tail(since, closed) }
 }
 
 pub(crate) fn empty_tail(since: i64, closed: i64) -> Tail {
-    Tail { since, end: Position::after(closed), closed, changes: Vec::new() }
+    let end = Position::after(closed);
+    Tail { since, end, closed, changes: Vec::new(), looked_at: Vec::new() }
 }
 
 /// Microseconds since 1970.

@@ -102,7 +102,7 @@ impl Worker {
 
     pub(crate) async fn hears_page(&mut self) -> (RequestId, StartAt, u32) {
         match self.hears().await {
-            ToWorker::Page { request, start, page_size, .. } => (request, start, page_size),
+            ToWorker::Page { request, start, page, .. } => (request, start, page.size),
             other => panic!("a Page was expected, not {other:?}"),
         }
     }
