@@ -18,6 +18,7 @@
 //! - [`consume`]: clients of streams and feeds
 //! - [`follow`]: reading a set through SQL, and looking closely at refusals
 //! - [`rebuild`]: followers that rebuild tables, and what can be wrong with what they were told
+//! - [`replay`]: the same events live, replayed from the log, and in pages
 //! - [`resume`]: a client that resumes through everything, beside a writer that may notice nothing
 #![forbid(unsafe_code)]
 
@@ -35,6 +36,7 @@ pub mod options;
 pub mod private;
 pub mod processes;
 pub mod rebuild;
+pub mod replay;
 pub mod resume;
 pub mod wait;
 

@@ -1,12 +1,14 @@
 // Follows an event source with the official driver for Node and prints what a program gets to see,
 // one JSON object a line. Driven by tests/tests/drivers.rs; the one argument is JSON:
 //   client    "http2" (the driver's default in Node) or "fetch" (its FetchClient, as in browsers)
-//   mode      "stream", "feed" (every page until has_next is false), "query", or "paginate" (a set, page
+//   mode      "stream", "iterate" (the same by `for await`, whose body takes body_ms), "feed" (every page until has_next is false), "query", or "paginate" (a set, page
 //             by page)
 //   endpoint, secret; token, or query; cursor, page_size where wanted
-//   query     FQL in pieces: texts, and {"value"} or {"query"} for what a program interpolates
+//   query     FQL in pieces: texts, and {"value"}, {"query"} or {"source"} (a token) for what a program
+//             interpolates
 //   arguments of the query, by name
 //   count     a stream ends itself after so many events
+//   timeout_ms  the driver's query_timeout_ms
 //   max_attempts  of a stream, by default far more than a test breaks connections
 //   resume    go on from the last cursor by hand where the driver does not do it by itself
 // Lines: {"open"}, {"event"}, {"page"}, {"answer"}, {"error"}, {"end"}.
@@ -62,6 +64,7 @@ function error(e) {
       status: e.httpStatus ?? null,
       message: e.message,
       summary: e.queryInfo?.summary ?? null,
+      abort: e.abort === undefined ? null : shown(e.abort),
     },
   });
 }
@@ -69,6 +72,7 @@ function error(e) {
 function client() {
   const endpoint = new URL(config.endpoint);
   const options = { endpoint, secret: config.secret, long_type: "bigint" };
+  if (config.timeout_ms) options.query_timeout_ms = config.timeout_ms;
   if (config.client !== "fetch") return new Client(options);
   return new Client(options, new FetchClient({ url: endpoint.href, fetch_keepalive: false }));
 }
@@ -81,7 +85,8 @@ function query(pieces) {
     if (typeof piece === "string") {
       texts[texts.length - 1] += piece;
     } else {
-      values.push("query" in piece ? query(piece.query) : piece.value);
+      if ("query" in piece) values.push(query(piece.query));
+      else values.push("source" in piece ? new StreamToken(piece.source) : piece.value);
       texts.push("");
     }
   }
@@ -148,6 +153,30 @@ function stream() {
   follow();
 }
 
+/// Follows by `for await`, as the documentation does; the body waits for something else each time.
+async function iterate() {
+  const driver = client();
+  const followed = driver.stream(source(), { status_events: true, max_attempts: 100, max_backoff: 0.2 });
+  let left = config.count;
+  try {
+    for await (const e of followed) {
+      if (e.type === "status") {
+        print({ open: e.cursor });
+        continue;
+      }
+      print({ event: event(e) });
+      left -= 1;
+      if (left === 0) break;
+      if (config.body_ms) await new Promise((done) => setTimeout(done, config.body_ms));
+    }
+    print({ end: true });
+  } catch (e) {
+    error(e);
+  }
+  followed.close();
+  driver.close();
+}
+
 async function feed() {
   const driver = client();
   const options = {};
@@ -169,4 +198,5 @@ async function feed() {
 
 if (config.mode === "feed") feed();
 else if (config.mode === "stream") stream();
+else if (config.mode === "iterate") iterate();
 else ask();

@@ -68,7 +68,10 @@ def query(pieces):
             template += piece.replace("$", "$$")
         else:
             name = f"v{len(values)}"
-            values[name] = query(piece["query"]) if "query" in piece else piece["value"]
+            if "query" in piece:
+                values[name] = query(piece["query"])
+            else:
+                values[name] = EventSource(piece["source"]) if "source" in piece else piece["value"]
             template += "${" + name + "}"
     return fql(template, **values)
 
@@ -118,8 +121,11 @@ def feed(client):
 
 def main():
     try:
-        client = Client(endpoint=CONFIG["endpoint"], secret=CONFIG["secret"])
-        {"feed": feed, "stream": stream}.get(CONFIG["mode"], ask)(client)
+        options = {}
+        if "timeout_ms" in CONFIG:
+            options["query_timeout"] = datetime.timedelta(milliseconds=CONFIG["timeout_ms"])
+        client = Client(endpoint=CONFIG["endpoint"], secret=CONFIG["secret"], **options)
+        {"feed": feed, "stream": stream, "iterate": stream}.get(CONFIG["mode"], ask)(client)
     except Exception as e:  # every class: which one it is, is what the test looks at
         out(
             {
@@ -130,6 +136,7 @@ def main():
                     "status": getattr(e, "status_code", None),
                     "message": str(e),
                     "summary": getattr(e, "summary", None),
+                    "abort": shown(getattr(e, "abort", None)),
                 }
             }
         )

@@ -126,6 +126,22 @@ impl Connection {
     }
 }
 
+/// The whole text of the answer to `POST path`.
+pub fn text(
+    address: SocketAddr,
+    version: Version,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> Result<String, Failed> {
+    let bytes = runtime()?.block_on(async {
+        let mut connection = Connection::open(address, version).await?;
+        let answer = accepted(connection.post(address, path, headers, body).await?).await?;
+        Ok::<_, Failed>(answer.into_body().collect().await?.to_bytes())
+    })?;
+    String::from_utf8(bytes.to_vec()).map_err(|e| Failed::Malformed(e.to_string()))
+}
+
 /// Turns an answer that is not 200 into [`Failed::Refused`].
 pub(super) async fn accepted(answer: Response<Incoming>) -> Result<Response<Incoming>, Failed> {
     let status = answer.status();

@@ -140,18 +140,24 @@ impl Stream {
                     return Ok(event);
                 }
             }
-            let frame = self.runtime.block_on(async { timeout(within, self.body.frame()).await });
-            match frame {
-                Err(_) => return Err(Failed::TimedOut(within)),
-                Ok(None) if self.read.is_empty() => return Ok(None),
-                Ok(None) => {
-                    return Err(Failed::Malformed("the body ended inside a line".to_owned()));
+            if !self.more(within)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads more of the body; `false` at its end.
+    fn more(&mut self, within: Duration) -> Result<bool, Failed> {
+        let frame = self.runtime.block_on(async { timeout(within, self.body.frame()).await });
+        match frame {
+            Err(_) => Err(Failed::TimedOut(within)),
+            Ok(None) if self.read.is_empty() => Ok(false),
+            Ok(None) => Err(Failed::Malformed("the body ended inside a line".to_owned())),
+            Ok(Some(frame)) => {
+                if let Ok(data) = frame?.into_data() {
+                    self.read.extend_from_slice(&data);
                 }
-                Ok(Some(frame)) => {
-                    if let Ok(data) = frame?.into_data() {
-                        self.read.extend_from_slice(&data);
-                    }
-                }
+                Ok(true)
             }
         }
     }
@@ -168,6 +174,18 @@ impl Stream {
                 return event;
             }
             assert_eq!(event.kind, Kind::Status, "{event:?}");
+        }
+    }
+
+    /// The next line as it is on the wire, without its end; of [`Form::Lines`].
+    pub fn next_line(&mut self, within: Duration) -> Result<Option<String>, Failed> {
+        loop {
+            if let Some(line) = self.line()? {
+                return Ok(Some(line));
+            }
+            if !self.more(within)? {
+                return Ok(None);
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use super::event::{Event, Kind, WireError};
-use super::http::{Connection, Failed, Version, accepted, runtime};
+use super::http::{self, Connection, Failed, Version, accepted, runtime};
 
 /// An event on the v10 wire: exactly these fields, since some drivers refuse others.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -146,10 +146,17 @@ impl V10Stream {
 
     /// The next event as it is on the wire; `None` when the body ended cleanly.
     pub fn next(&mut self, within: Duration) -> Result<Option<Tagged>, Failed> {
+        self.next_line(within)?.map(|line| tagged_line(line.as_bytes())).transpose()
+    }
+
+    /// The next event's line with its end, looked at as [`V10Stream::next`] does.
+    pub fn next_line(&mut self, within: Duration) -> Result<Option<String>, Failed> {
         loop {
             if let Some(end) = self.read.iter().position(|b| *b == b'\n') {
                 let line = self.read.split_to(end + 1);
-                return tagged_line(&line).map(Some);
+                tagged_line(&line)?;
+                let line = String::from_utf8(line.to_vec());
+                return line.map(Some).map_err(|e| Failed::Malformed(e.to_string()));
             }
             let frame = self.runtime.block_on(async { timeout(within, self.body.frame()).await });
             match frame {
@@ -235,13 +242,8 @@ fn asked_with<T: DeserializeOwned>(
     path: &str,
     body: &Value,
 ) -> Result<T, Failed> {
-    let bytes = runtime()?.block_on(async {
-        let mut connection = Connection::open(address, version).await?;
-        let answer = connection.post(address, path, headers, body).await?;
-        Ok::<_, Failed>(accepted(answer).await?.into_body().collect().await?.to_bytes())
-    })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|e| Failed::Malformed(format!("{e}: {}", String::from_utf8_lossy(&bytes))))
+    let text = http::text(address, version, path, headers, body)?;
+    serde_json::from_str(&text).map_err(|e| Failed::Malformed(format!("{e}: {text}")))
 }
 
 #[cfg(test)]
