@@ -115,3 +115,7 @@ unsafe extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation:
     });
     count(any || table, any || credentials);
 }
+
+#[cfg(any(test, feature = "pg_test"))]
+#[path = "../../pgrx-tests/rights.rs"]
+mod tests;

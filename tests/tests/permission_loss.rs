@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use event_source_tests::follow::{explain, mint};
 use event_source_tests::{Cluster, SetAtEnd, jwt, wait_until};
 use follower::{Follower, WIRES};
 use postgres::Client;
@@ -69,9 +70,10 @@ fn write(client: &mut Client, table: &str, lost: &AtomicBool, late: &AtomicU64, 
     let insert = client.prepare(&format!("INSERT INTO {table} (late) VALUES ($1)")).unwrap();
     while !stop.load(SeqCst) {
         let after = lost.load(SeqCst);
-        if client.execute(&insert, &[&after]).is_err() {
+        if let Err(error) = client.execute(&insert, &[&after]) {
             // The table is what was lost.
-            assert!(client.prepare(&format!("TABLE {table}")).is_err());
+            let gone = client.prepare(&format!("TABLE {table}")).is_err();
+            assert!(gone, "{}", explain(&error));
             late.fetch_add(1_000, SeqCst);
             return;
         }
@@ -147,8 +149,9 @@ fn a_stream_that_still_reads_from_the_log_ends_before_its_end() {
             let first = stream.next(LONG).unwrap().expect("an event");
             assert!(first.kind.is_change(), "{first:?}");
             lose(&mut client, &way, Instant::now());
+            // Too many for the tail: what is to see them reads them from the log.
             let late =
-                format!("INSERT INTO {table} (late) SELECT true FROM generate_series(1, 10)");
+                format!("INSERT INTO {table} (late) SELECT true FROM generate_series(1, 12000)");
             if way.what != "the table" {
                 client.batch_execute(&late).unwrap();
             }
@@ -184,7 +187,7 @@ fn only_the_streams_of_what_was_lost_end() {
 
 /// Another token for the same.
 fn give_again(client: &mut Client, way: &Way) -> Way {
-    let token = event_source_tests::follow::mint(client, &format!("event_source('{}')", way.table));
+    let token = mint(client, &format!("event_source('{}')", way.table));
     let (table, loss) = (way.table.clone(), way.loss.clone());
     Way { what: "another token", table, token, secret: None, loss, codes: way.codes }
 }

@@ -1,0 +1,82 @@
+//! Tests inside PostgreSQL of what counts as a change of rights. A backend hears of its own commands.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
+
+#[pgrx::pg_schema]
+mod tests {
+    use pgrx::prelude::*;
+
+    use crate::source;
+    use crate::worker::rights::{self, Epoch};
+
+    fn run(sql: &str) {
+        Spi::connect_mut(|client| client.update(sql, None, &[]).map(|_| ())).unwrap();
+    }
+
+    /// Whether a command counts: as a change of catalogs, and as one of credentials.
+    fn counts(sql: &str) -> (bool, bool) {
+        let before = rights::epoch();
+        run(sql);
+        rights::hear();
+        let Epoch { catalogs, credentials } = rights::epoch();
+        (catalogs != before.catalogs, credentials != before.credentials)
+    }
+
+    fn watch(table: &str) {
+        let oid = Spi::connect(|client| {
+            let row = client.select(&format!("select '{table}'::regclass::oid"), None, &[])?;
+            row.first().get_one::<pg_sys::Oid>()
+        });
+        rights::subscribe();
+        assert!(rights::watch_table(oid.unwrap().unwrap()));
+        rights::watch_credentials(source::credential_tables().unwrap());
+    }
+
+    #[pg_test]
+    fn what_may_take_a_right_counts_and_nothing_else_does() {
+        run("create table t (id int primary key, v int); create table other (id int);
+             create role reader; create role readers; create schema s;
+             create temp table first (id int)");
+        watch("t");
+        for sql in [
+            "grant select on t to reader",
+            "grant select (v) on t to readers",
+            "alter table t enable row level security",
+            "create policy p on t using (true)",
+            "alter table t owner to reader",
+            "alter table t rename to u",
+            "drop table u",
+            "grant readers to reader",
+            "alter role reader bypassrls",
+            "grant usage on schema s to reader",
+            "drop role readers",
+        ] {
+            assert_eq!(counts(sql), (true, false), "{sql}");
+        }
+        for sql in [
+            "create temp table x (id int primary key)",
+            "drop table x",
+            "create table y (id int)",
+            "grant select on other to reader",
+            "insert into other values (1)",
+            "create index on other (id)",
+        ] {
+            assert_eq!(counts(sql), (false, false), "{sql}");
+        }
+    }
+
+    #[pg_test]
+    fn a_row_more_or_less_of_the_tables_of_credentials_counts() {
+        run("create table t (id int primary key); create role reader");
+        watch("t");
+        for sql in [
+            "insert into event_source.revocation (token_id) values (1)",
+            "delete from event_source.revocation",
+            "truncate event_source.revocation",
+            "insert into event_source.secret (hash, role) values (sha256('x'), 'reader')",
+            "update event_source.secret set expires_at = now()",
+            "set session_replication_role = replica; delete from event_source.secret",
+        ] {
+            assert_eq!(counts(sql), (false, true), "{sql}");
+        }
+    }
+}
