@@ -220,3 +220,18 @@ fn a_function_has_as_many_operands_as_it_takes() {
         format!("Equal({:?}(a, Text(\"x\"), Text(\"y\")), Text(\"z\"))", Function::ReplaceAll)
     );
 }
+
+#[test]
+fn abort_ends_a_query_with_its_value_wherever_it_stands() {
+    for query in
+        ["abort({ why: \"x\", n: 7 })", "let x = abort({ why: \"x\", n: 7 })\nProduct.all()"]
+    {
+        let template = Template::from_json(json!(query)).unwrap();
+        let block = parse(&template.text).unwrap();
+        let failure = check(&block, &template, &Arguments::new()).unwrap_err();
+        assert_eq!(failure.fault, event_source_model::query::Fault::Abort);
+        let value = vec![("why".to_owned(), text("x")), ("n".to_owned(), number("7"))];
+        assert_eq!(failure.abort, Some(Constant::Object(value)), "{query}");
+    }
+    assert!(refusal("abort(Product.all())").contains("Aborting with this is not supported"));
+}

@@ -15,7 +15,7 @@
 //! costs no reading. `compute_ops` is always 1 and `rate_limits_hit` always empty: neither is counted.
 
 use event_source_model::cost::Cost;
-use event_source_model::event::{EventType, Page, Refusal, View};
+use event_source_model::event::{EventType, Page, Reason, Refusal, View};
 use event_source_model::position::Position;
 
 use crate::json::{self, plain};
@@ -75,7 +75,11 @@ pub fn page(page: &Page) -> String {
         }
         error(&mut out, refusal);
     }
-    end_page(&mut out, &page.view.cursor(&page.position), page.has_next, page.cost);
+    // The next page begins behind a change that cannot be evaluated, and there may be more.
+    let is_skipped =
+        page.error.as_ref().is_some_and(|refusal| refusal.reason == Reason::EvaluationFailed);
+    let has_next = page.has_next || is_skipped;
+    end_page(&mut out, &page.view.cursor(&page.position), has_next, page.cost);
     out
 }
 

@@ -32,6 +32,22 @@ pub(super) enum Meaning {
 }
 
 impl Meaning {
+    /// The value that it is, when the database is not needed for it.
+    pub(super) fn constant(self) -> Option<Constant> {
+        Some(match self {
+            Self::Constant(constant) => constant,
+            Self::Array(items) => {
+                Constant::Array(items.into_iter().map(Self::constant).collect::<Option<_>>()?)
+            }
+            Self::Object(fields) => {
+                let fields =
+                    fields.into_iter().map(|(name, field)| Some((name, field.constant()?)));
+                Constant::Object(fields.collect::<Option<_>>()?)
+            }
+            _ => return None,
+        })
+    }
+
     /// How an error names it.
     pub(super) fn kind(&self) -> &'static str {
         match self {

@@ -22,8 +22,10 @@ impl<'a> Scope<'a> {
         if let (Kind::Name(name), [value]) = (&function.kind, arguments)
             && name == "abort"
         {
-            let abort = Some(self.constant(value)?);
-            return Err(Failure { abort, ..Failure::new(Fault::Abort, "Query aborted.", span) });
+            let abort = self.meaning(value)?.constant();
+            let abort = abort.ok_or_else(|| unsupported("Aborting with this", value.span))?;
+            let failure = Failure::new(Fault::Abort, "Query aborted.", span);
+            return Err(Failure { abort: Some(abort), ..failure });
         }
         let Kind::Field { of, name, .. } = &function.kind else {
             return Err(unsupported("Calling this", function.span));
