@@ -172,6 +172,38 @@ fn the_token_itself_will_do_as_the_secret_and_a_revoked_secret_will_not() {
 }
 
 #[test]
+fn a_page_stops_at_an_event_that_cannot_be_evaluated_and_the_next_one_begins_behind_it() {
+    let shop = Shop::open();
+    let token =
+        shop.select("SELECT event_source('product', filter => '10 / price > $1', params => '{0}')");
+    for (id, price) in [(1, 5), (2, 0), (3, 2)] {
+        shop.run(&[&format!("INSERT INTO product (id, price) VALUES ({id}, {price})")]);
+    }
+    let first = shop.page(&token, None, &json!({})).expect("a page");
+    let kinds: Vec<Kind> = first.events.iter().map(|event| event.kind).collect();
+    assert_eq!((kinds, first.has_next), (vec![Kind::Add, Kind::Error], true));
+    let second = shop.page(&token, Some(&first.cursor), &json!({})).expect("a page");
+    let ids: Vec<&Value> =
+        second.events.iter().map(|e| &e.data.as_ref().expect("a row")["@doc"]["id"]).collect();
+    assert_eq!((ids, second.has_next), (vec![&json!("3")], false));
+}
+
+#[test]
+fn what_a_filter_keeps_back_is_read_and_said_so() {
+    let shop = Shop::open();
+    let token = shop.select("SELECT event_source('product', filter => 'price > 90')");
+    shop.run(&["INSERT INTO product (id, price) SELECT n, n FROM generate_series(1, 100) n"]);
+    let page = shop.page(&token, None, &json!({ "page_size": 100 })).expect("a page");
+    assert_eq!(page.events.len(), 10);
+    assert_eq!(page.stats.read_ops, 100);
+    // Two integers a row, as the log keeps them.
+    assert_eq!(page.stats.storage_bytes_read, 1600);
+    let costs: Vec<(u64, u64)> =
+        page.events.iter().map(|e| (e.stats.read_ops, e.stats.storage_bytes_read)).collect();
+    assert_eq!(costs, vec![(1, 16); 10]);
+}
+
+#[test]
 fn a_stream_whose_collection_is_released_says_so_and_ends() {
     let shop = Shop::open();
     let token = shop.select("SELECT event_source('product')");

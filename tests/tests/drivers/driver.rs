@@ -1,6 +1,7 @@
 //! An official driver in a process of its own: what its program printed, line by line.
 //!
 //! It runs on the test's thread, with one thread that reads. Dropping it ends the process.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -128,7 +129,6 @@ impl Program {
     }
 
     /// All answers to a query, page by page.
-    #[allow(dead_code, reason = "not every test file asks")]
     pub(crate) fn answers(self) -> Vec<Value> {
         let mut answers = Vec::new();
         while let Some(line) = self.line() {
