@@ -2,7 +2,7 @@
 //! the stream.
 //!
 //! Fauna's streams are paced: what is committed shortly after a frame left waits and leaves in one frame,
-//! since Node's driver loses all but the last of the frames that come while its user's code waits.
+//! since Node's driver loses every frame that comes while its user's code waits.
 //! The first event behind a pause leaves at once, and so does a frame that is full.
 
 use std::future::Future as _;

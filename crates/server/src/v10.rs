@@ -64,7 +64,7 @@ pub(crate) async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Respo
     let asked = asked(&hub, &parts, &body);
     let time = match v10_headers::time(&parts.headers) {
         Ok(time) => time,
-        Err(response) => return response,
+        Err(wrong) => return wrong.into(),
     };
     let (start, page) = match asked {
         Ok((access, start, size)) => {

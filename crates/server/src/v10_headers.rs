@@ -8,6 +8,16 @@ use axum::response::Response;
 use crate::answer::http_error;
 use crate::hub::Frames;
 
+/// What is wrong with a header.
+#[derive(Debug)]
+pub(crate) struct Wrong(String);
+
+impl From<Wrong> for Response {
+    fn from(wrong: Wrong) -> Self {
+        http_error(StatusCode::BAD_REQUEST, "invalid_request", &wrong.0)
+    }
+}
+
 /// How long a page or a query may take, in milliseconds.
 const TIME: &str = "x-query-timeout-ms";
 const DEFAULT_TIME: u64 = 120_000;
@@ -24,8 +34,8 @@ const DRIVER: &str = "x-driver";
 /// How long the answer to a feed or a query may take.
 ///
 /// # Errors
-/// The answer to a header that Fauna's server would have refused.
-pub(crate) fn time(headers: &HeaderMap) -> Result<Duration, Response> {
+/// For a header that Fauna's server would have refused.
+pub(crate) fn time(headers: &HeaderMap) -> Result<Duration, Wrong> {
     number(headers, RETRIES, 0, 7)?;
     number(headers, LAST_SEEN, 0, i64::MAX as u64)?;
     let given = number(headers, TIME, 1, LONGEST_TIME)?;
@@ -44,7 +54,7 @@ pub(crate) fn frames(headers: &HeaderMap) -> Frames {
     if asked || needed { Frames::Single } else { Frames::Merged }
 }
 
-fn number(headers: &HeaderMap, name: &str, least: u64, most: u64) -> Result<Option<u64>, Response> {
+fn number(headers: &HeaderMap, name: &str, least: u64, most: u64) -> Result<Option<u64>, Wrong> {
     let Some(value) = headers.get(name) else { return Ok(None) };
     let number = value.to_str().ok().and_then(|text| text.trim().parse().ok());
     match number {
@@ -52,7 +62,7 @@ fn number(headers: &HeaderMap, name: &str, least: u64, most: u64) -> Result<Opti
         _ => {
             let message =
                 format!("Invalid header {name}: expected an integer from {least} to {most}.");
-            Err(http_error(StatusCode::BAD_REQUEST, "invalid_request", &message))
+            Err(Wrong(message))
         }
     }
 }
@@ -71,7 +81,7 @@ mod tests {
         assert_eq!(time(&headers(TIME, "1")).unwrap(), Duration::from_millis(1));
         assert_eq!(time(&headers(TIME, "600000")).unwrap(), Duration::from_secs(600));
         for bad in ["0", "600001", "-1", "1.5", "soon", ""] {
-            let refused = time(&headers(TIME, bad)).unwrap_err();
+            let refused = Response::from(time(&headers(TIME, bad)).unwrap_err());
             assert_eq!(refused.status(), 400, "{bad:?}");
         }
     }

@@ -35,7 +35,7 @@ pub(crate) async fn query(State(hub): State<Arc<Hub>>, request: Request) -> Resp
     };
     let time = match v10_headers::time(&parts.headers) {
         Ok(time) => time,
-        Err(response) => return response,
+        Err(wrong) => return wrong.into(),
     };
     let ask = parse(&template.text).and_then(|block| check(&block, &template, &arguments));
     let answer = match ask {

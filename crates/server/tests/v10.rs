@@ -271,3 +271,55 @@ async fn a_page_that_starts_too_early_keeps_the_requests_own_start() {
         assert_eq!((&page["cursor"], &page["has_next"]), (&json!(own), &json!(false)), "{body}");
     }
 }
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_is_told_before_a_secret_that_is_missing() {
+    let worker = Worker::start(config()).await;
+    let mut client = Client::two(worker.address).await;
+    for path in ["/stream/1", "/feed/1", "/query/1"] {
+        for body in ["", "{", "[]", "{}"] {
+            let response = client.send(request("POST", path, &[], body)).await;
+            assert_eq!(response.status(), 400, "{path} {body:?}");
+            let read = support::client::json(response).await;
+            assert_eq!(read["error"]["code"], "invalid_request");
+        }
+    }
+    let response = client.send(request("POST", "/feed/1", &[], BODY)).await;
+    assert_eq!(response.status(), 401);
+}
+
+#[tokio::test]
+async fn only_the_secret_and_the_body_are_needed_and_what_is_not_known_is_ignored() {
+    let mut worker = Worker::start(config()).await;
+    let mut client = Client::two(worker.address).await;
+    let headers = [("authorization", "Bearer est_t"), ("x-format", "simple"), ("x-unknown", "1")];
+    let body = r#"{"token":"est_t","unknown":{"a":[1]},"start_ts":null}"#;
+    let (response, ()) =
+        tokio::join!(client.send(request("POST", "/feed/1", &headers, body)), async {
+            let (request, start, size) = worker.hears_page().await;
+            assert_eq!((start, size), (StartAt::Token, 16));
+            worker.pages(request, page(vec![added(600, 1)], 600, false)).await;
+        });
+    assert_eq!(response.headers()["content-type"], "application/json;charset=utf-8");
+    let read = support::client::json(response).await;
+    // Tagged, whatever the format that was asked for.
+    assert_eq!(read["events"][0]["data"]["@doc"]["coll"], json!({ "@mod": "Product" }));
+}
+
+#[tokio::test]
+async fn behind_an_event_that_cannot_be_evaluated_a_page_goes_on() {
+    let mut worker = Worker::start(config()).await;
+    let mut client = Client::two(worker.address).await;
+    for (reason, has_next) in [(Reason::EvaluationFailed, true), (Reason::SchemaChanged, false)] {
+        let (response, ()) = tokio::join!(client.post("/feed/1", BODY), async {
+            let (request, ..) = worker.hears_page().await;
+            let mut page = page(vec![added(600, 1)], 610, false);
+            page.error = Some(Refusal::new(reason, "division by zero"));
+            worker.pages(request, page).await;
+        });
+        let read = support::client::json(response).await;
+        assert_eq!(read["events"][1]["type"], "error");
+        assert_eq!(read["has_next"], has_next);
+        assert_eq!(read["cursor"], view().cursor(&Position::after(610)));
+    }
+}

@@ -17,8 +17,8 @@ pub(crate) const FRAME: usize = 16 * 1024;
 /// How many events of Fauna's wire leave together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Frames {
-    /// As many as are ready and fit: Node's driver overwrites the events of one frame by those of the
-    /// next while its user's code waits.
+    /// As many as are ready and fit: Node's driver loses every frame that comes while its user's code
+    /// waits.
     Merged,
     /// One, as Fauna's server sent them: the driver for Java reads the first one of what comes at once
     /// and drops the rest.

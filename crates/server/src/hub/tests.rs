@@ -199,7 +199,7 @@ fn poll(body: &mut Pin<Box<StreamBody>>) -> Option<Bytes> {
     match body.as_mut().poll_frame(&mut context) {
         Poll::Ready(Some(Ok(frame))) => Some(frame.into_data().unwrap()),
         Poll::Pending => None,
-        other => panic!("the body ended: {other:?}"),
+        other @ Poll::Ready(_) => panic!("the body ended: {other:?}"),
     }
 }
 
