@@ -39,6 +39,8 @@ pub enum Kind {
     EvaluationFailed,
     /// Too much for one token or one statement.
     LimitExceeded,
+    /// Somebody holds a lock that was waited for too long.
+    Contended,
     /// Cannot be done in this kind of transaction.
     WrongTransaction,
     /// Something that the log or the catalogs promise does not hold.
@@ -120,6 +122,7 @@ impl Kind {
             Self::SourceGone | Self::SchemaChanged => E::ERRCODE_UNDEFINED_TABLE,
             Self::EvaluationFailed => E::ERRCODE_DATA_EXCEPTION,
             Self::LimitExceeded => E::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Self::Contended => E::ERRCODE_LOCK_NOT_AVAILABLE,
             Self::WrongTransaction => E::ERRCODE_ACTIVE_SQL_TRANSACTION,
             Self::Corrupted => E::ERRCODE_DATA_CORRUPTED,
         }
@@ -147,6 +150,7 @@ impl Kind {
             Self::SchemaChanged => Reason::SchemaChanged,
             Self::EvaluationFailed => Reason::EvaluationFailed,
             Self::LimitExceeded => Reason::LimitExceeded,
+            Self::Contended => Reason::Contended,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! They run in backends and in the worker, on the main thread. Each one gives its resource back
 //! when it is dropped, also when a PostgreSQL ERROR unwinds through it.
 
+pub mod lock_wait;
 pub mod memory;
 pub mod pinned;
 pub mod relation;

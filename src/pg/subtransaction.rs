@@ -9,7 +9,8 @@ use pgrx::prelude::*;
 use crate::error::{Error, Kind, Result};
 
 /// Runs `body` in a subtransaction: committed when it succeeds, rolled back when it fails or
-/// PostgreSQL raises an ERROR in it, which comes back as [`Kind::EvaluationFailed`].
+/// PostgreSQL raises an ERROR in it, which comes back as [`Kind::EvaluationFailed`], or as
+/// [`Kind::Contended`] when a lock was waited for too long.
 ///
 /// # Errors
 /// Only errors of the data and of user code are caught. A cancelled query, a shutdown or a lack of
@@ -49,7 +50,10 @@ fn catch<T>(body: impl FnOnce() -> Result<T>, catchable: fn(PgSqlErrorCode) -> b
             CaughtError::PostgresError(report) | CaughtError::ErrorReport(report)
                 if catchable(report.sql_error_code()) =>
             {
-                Err(Error::new(Kind::EvaluationFailed, report.message()))
+                Err(match report.sql_error_code() {
+                    PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE => locked(),
+                    _ => Error::new(Kind::EvaluationFailed, report.message()),
+                })
             }
             CaughtError::RustPanic { payload, .. } => resume_unwind(payload),
             other => other.rethrow(),
@@ -62,6 +66,10 @@ fn catch<T>(body: impl FnOnce() -> Result<T>, catchable: fn(PgSqlErrorCode) -> b
         pg_sys::CurrentResourceOwner = owner;
     }
     outcome
+}
+
+fn locked() -> Error {
+    Error::new(Kind::Contended, "the table is locked by another transaction").hint("try again")
 }
 
 fn catchable(code: PgSqlErrorCode) -> bool {

@@ -238,6 +238,7 @@ pub(super) fn failure(error: Error, span: Span) -> Failure {
     let fault = match error.kind {
         Kind::InsufficientPrivilege | Kind::Unauthorized => Fault::PermissionDenied,
         Kind::InvalidParameter | Kind::InvalidToken | Kind::InvalidCursor => Fault::InvalidArgument,
+        Kind::Contended => Fault::Contended,
         _ => Fault::InvalidQuery,
     };
     let message = match error.detail {

@@ -9,8 +9,10 @@ use super::answer::failure;
 use super::named;
 use crate::error::Result as SourceResult;
 use crate::matching::bounded;
+use crate::pg::lock_wait::ShortLockWait;
 use crate::pg::relation::Relation;
 use crate::pg::role::ActingAs;
+use crate::rows;
 use crate::source::{self, Argument, Collection, Narrowing};
 
 /// Names of columns, none of which is null.
@@ -122,6 +124,7 @@ fn run<T>(
     body: impl FnOnce() -> SourceResult<T>,
 ) -> Result<T, Failure> {
     let outcome = bounded(|| {
+        let _patience = ShortLockWait::at_most(rows::LOCK_WAIT);
         let _acting = ActingAs::restricted(role);
         body()
     });

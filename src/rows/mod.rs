@@ -12,4 +12,4 @@ mod page;
 mod select;
 pub(crate) mod snapshot;
 
-pub(crate) use page::{Rows, page};
+pub(crate) use page::{LOCK_WAIT, Rows, page};

@@ -1,5 +1,7 @@
 //! Reading the rows of a set, a page at a time.
 
+use std::time::Duration;
+
 use event_source_model::image::Image;
 use event_source_model::source::Definition;
 use pgrx::prelude::*;
@@ -9,6 +11,7 @@ use crate::capture::Selected;
 use crate::error::{Error, Kind, Result};
 use crate::log;
 use crate::matching::guarded;
+use crate::pg::lock_wait::ShortLockWait;
 use crate::pg::relation::Relation;
 use crate::pg::role::ActingAs;
 use crate::pg::wal;
@@ -17,6 +20,8 @@ use crate::source;
 /// Rows that one statement looks at. Its result is held whole, but for what is stored out of line: some
 /// megabytes.
 const LOOKED_AT: u32 = 1_001;
+/// How long the worker waits for a table that somebody has locked.
+pub(crate) const LOCK_WAIT: Duration = Duration::from_millis(50);
 /// Bytes of images after which a page ends.
 const MOST_BYTES: usize = 1024 * 1024;
 
@@ -42,7 +47,8 @@ pub(crate) struct Row {
 /// are no more, no `next` does.
 ///
 /// # Errors
-/// The table has no primary key, or a value of the set or of `after` is none of its column's type.
+/// The table has no primary key, or a value of the set or of `after` is none of its column's type;
+/// [`Kind::Contended`] when the table is locked.
 ///
 /// What is given out is flushed: the reader will follow the log from here, and after a crash the log
 /// would never say that a row is gone which was never there.
@@ -56,13 +62,14 @@ pub(crate) fn page(definition: &Definition, after: Option<&[String]>, limit: u32
     let all = definition.filter.is_none();
     let look = if all { limit.saturating_add(1).min(LOOKED_AT) } else { LOOKED_AT };
     let rows = guarded(|| {
+        let _patience = ShortLockWait::at_most(LOCK_WAIT);
         let select = Select::of(definition, &table, &columns, after, look)?;
         // The filter is the role's own.
         let _acting = ActingAs::restricted(role);
         read(&select, &columns, limit, look)
     });
     let rows = rows.map_err(|error| match after {
-        Some(key) if !is_key(&table, key) => {
+        Some(key) if error.kind != Kind::Contended && !is_key(&table, key) => {
             Error::new(Kind::InvalidCursor, "the cursor is of another table")
         }
         _ => error,

@@ -29,6 +29,13 @@ pub(crate) struct Part {
     pub(crate) cost: Cost,
 }
 
+impl Part {
+    /// No rows for now.
+    pub(crate) fn none(position: Position) -> Self {
+        Self { events: Vec::new(), position, cost: Cost::default() }
+    }
+}
+
 /// Before the first row. The log is followed from the newest transaction of now on.
 ///
 /// # Errors
@@ -47,7 +54,8 @@ pub(crate) fn start(definition: &Definition, closed: i64) -> Result<Position> {
 ///
 /// # Errors
 /// [`Kind::PositionGone`] when the log no longer holds what comes behind the rows;
-/// [`Kind::LimitExceeded`] when too many transactions commit at this moment.
+/// [`Kind::LimitExceeded`] when too many transactions commit at this moment; [`Kind::Contended`] when
+/// the table is locked.
 pub(crate) fn read(
     definition: &Definition,
     from: &Position,

@@ -131,7 +131,11 @@ impl Answerer {
             };
             let definition = &registered.definition;
             if from.rows_behind().is_some() {
-                let part = snapshot::read(definition, &from, limit.max(1), ROWS)?;
+                let part = match snapshot::read(definition, &from, limit.max(1), ROWS) {
+                    // The server asks again a little later.
+                    Err(error) if error.kind == Kind::Contended => snapshot::Part::none(from),
+                    read => read?,
+                };
                 let snapshot::Part { events, position, cost } = part;
                 return Ok(Batch { events, position, live: false, error: None, cost });
             }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use pgrx::pg_sys;
 
 use crate::compat;
+use crate::pg::lock_wait::cancel_lock_wait;
 
 /// Reload on SIGHUP, end on SIGTERM; then lets signals in.
 pub(super) fn install_signal_handlers() {
@@ -17,9 +18,7 @@ pub(super) fn install_signal_handlers() {
         fn die(signal: std::ffi::c_int);
         fn SignalHandlerForConfigReload(signal: std::ffi::c_int);
     }
-    /// pg_cancel_backend: there is no query of anybody's to cancel here.
-    unsafe extern "C-unwind" fn nothing(_signal: std::ffi::c_int) {}
-    compat::on_signal(libc::SIGINT, nothing);
+    compat::on_signal(libc::SIGINT, cancel_lock_wait);
     compat::on_signal(libc::SIGHUP, SignalHandlerForConfigReload);
     compat::on_signal(libc::SIGTERM, die);
     // SAFETY: a background worker starts with all signals blocked.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::Cluster;
 use crate::cluster::Stop;
 use crate::consume::http::text;
-use crate::consume::v10::V10Stream;
+use crate::consume::v10::{V10Stream, query};
 use crate::consume::{Request, Stream, Version};
 use crate::follow::{drain, mint};
 
@@ -26,6 +26,8 @@ pub struct Scenario<'a> {
     pub before: &'a [&'a str],
     /// Expressions that mint a token.
     pub sources: &'a [&'a str],
+    /// Queries of Fauna's that mint one, as role `reader`.
+    pub queries: &'a [&'a str],
     /// Each a transaction, or several.
     pub transactions: &'a [&'a str],
 }
@@ -45,8 +47,12 @@ pub fn twice(scenario: Scenario<'_>) -> Vec<usize> {
     run(&mut client, scenario.schema);
     scenario.before.iter().for_each(|sql| run(&mut client, sql));
     let _serving = cluster.serving();
-    let tokens: Vec<String> =
+    let mut tokens: Vec<String> =
         scenario.sources.iter().map(|source| mint(&mut client, source)).collect();
+    if !scenario.queries.is_empty() {
+        let secret = mint(&mut client, "event_source.create_secret('reader')");
+        tokens.extend(scenario.queries.iter().map(|text| asked(&cluster, &secret, text)));
+    }
     let mut live: Vec<Both> = tokens.iter().map(|token| Both::open(&cluster, token)).collect();
     scenario.transactions.iter().for_each(|sql| run(&mut client, sql));
 
@@ -57,8 +63,9 @@ pub fn twice(scenario: Scenario<'_>) -> Vec<usize> {
     drop((live, client));
     cluster.restart(Stop::Fast);
     let _serving = cluster.serving();
+    let sources = scenario.sources.iter().chain(scenario.queries);
     for ((token, source), (first, count)) in
-        tokens.iter().zip(scenario.sources).zip(first.iter().zip(&counts))
+        tokens.iter().zip(sources).zip(first.iter().zip(&counts))
     {
         let replayed = Both::open(&cluster, token).told(*count);
         assert_eq!(replayed.v10, first.v10, "replayed, v10: {source}");
@@ -70,6 +77,13 @@ pub fn twice(scenario: Scenario<'_>) -> Vec<usize> {
         assert_eq!(paged, first.native, "in pages, native: {source}");
     }
     counts
+}
+
+/// The token that a query makes.
+fn asked(cluster: &Cluster, secret: &str, text: &str) -> String {
+    let answer = query(cluster.http(), Version::Http1, secret, text);
+    let answer = answer.unwrap_or_else(|e| panic!("{text}: {e}"));
+    answer["@stream"].as_str().unwrap_or_else(|| panic!("{text}: {answer}")).to_owned()
 }
 
 /// What a source tells, event by event.

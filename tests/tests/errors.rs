@@ -1,7 +1,7 @@
 //! Every error class of the official drivers that a server can cause, each by a real answer.
 //!
-//! Some have no row. Nothing here contends for a transaction: queries only read, so no answer says
-//! `contended_transaction` or `conflict`. No answer is anything but JSON, so none is a `ProtocolError`.
+//! Some have no row. The driver for Python has its `ContendedTransactionError` for a code that Fauna's
+//! server did not use either. No answer is anything but JSON, so none is a `ProtocolError`.
 //! `ConstraintFailureError` is of writes; `ClientError` and `ClientClosedError` are the driver's own doing.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
@@ -185,6 +185,23 @@ fn a_time_that_is_over_is_a_query_timeout_error_and_a_worker_that_is_silent_a_se
         }
     });
     worker.signal(Signal::CONT);
+}
+
+#[test]
+fn a_table_that_somebody_has_locked_is_a_contended_transaction_error() {
+    let shop = Shop::open();
+    let mut session = shop.cluster.connect();
+    let mut locked = session.transaction().unwrap();
+    locked.batch_execute("LOCK TABLE product").unwrap();
+    for driver in DRIVERS {
+        let class = match driver {
+            Driver::Python => "QueryRuntimeError",
+            Driver::NodeHttp2 | Driver::NodeFetch => "ContendedTransactionError",
+        };
+        for mode in EVERY_MODE {
+            fails(&shop, driver, mode, &json!({}), (class, "contended_transaction", 409));
+        }
+    }
 }
 
 #[test]

@@ -15,7 +15,8 @@ fn every_kind_of_source_is_told_the_same_twice() {
             CREATE TABLE part_2 PARTITION OF part FOR VALUES IN (2);
             SELECT event_source.capture('product', name => 'Product');
             SELECT event_source.capture('keyless');
-            SELECT event_source.capture('part')",
+            SELECT event_source.capture('part');
+            CREATE ROLE reader; GRANT SELECT ON product, part TO reader",
         before: &["INSERT INTO product VALUES (1, 'old', 42, 5), (2, 'other', 43, 50)"],
         sources: &[
             "event_source('product')",
@@ -27,6 +28,13 @@ fn every_kind_of_source_is_told_the_same_twice() {
             "event_source('product', types => '{remove}')",
             "event_source('keyless')",
             "event_source('part')",
+        ],
+        queries: &[
+            "Product.where(.price > 10).map(p => p.name).eventSource()",
+            "Product.all().eventsOn(.price, .shop)",
+            "Product.byShop(42).eventSource().map(p => { cost: p.price, name: p.name })",
+            "Set.single(Product.byId('3')).eventSource()",
+            "part.where(.region == 2 || .v == 'w').eventSource()",
         ],
         transactions: &[
             "INSERT INTO product VALUES (3, E'a\\u2028b\\u0085c', 42, 12.50, '2024-03-14')",
@@ -78,6 +86,7 @@ fn every_type_of_column_is_told_the_same_twice() {
             SELECT event_source.capture('every')"#,
         before: &[],
         sources: &["event_source('every')", "event_source('every', fields => '{jb,n,ta}')"],
+        queries: &[],
         transactions: &[
             r#"INSERT INTO every VALUES (
                 9007199254740993, -32768, 2147483647, -9223372036854775808, 1.5, 'NaN', 12345678901234567890.5,

@@ -237,6 +237,34 @@ fn a_reader_whose_place_in_the_log_is_gone_is_told_before_it_reads_more_rows() {
 }
 
 #[test]
+fn rows_of_a_locked_table_come_when_it_is_free_and_nobody_else_waits_for_that() {
+    let (cluster, mut client) = served(TABLE);
+    client
+        .batch_execute("CREATE TABLE u (id int PRIMARY KEY); SELECT event_source.capture('u')")
+        .unwrap();
+    let token = mint(&mut client, "event_source('t')");
+    let other = mint(&mut client, "event_source('u')");
+    let mut other = Stream::open(cluster.http(), &Request::new(other)).unwrap();
+    let mut session = cluster.connect();
+    let mut locked = session.transaction().unwrap();
+    locked.batch_execute("LOCK TABLE t").unwrap();
+    let request = Request::new(&token).with_snapshot();
+    let mut stream = Stream::open(cluster.http(), &request).unwrap();
+    let mut feed = Feed::new(cluster.http(), Version::Http1).unwrap();
+    let refused = feed.page(&token, None, &json!({ "snapshot": true })).unwrap_err();
+    assert_eq!(refused.code(), Some("unavailable"), "{refused}");
+    for id in 1..=20 {
+        client.execute("INSERT INTO u VALUES ($1)", &[&id]).unwrap();
+        assert_eq!(other.next_change(LONG).key, Some(json!(id)));
+    }
+    locked.batch_execute("UPDATE t SET w = 5 WHERE id = 5").unwrap();
+    locked.commit().unwrap();
+    let events = rows(&mut stream);
+    assert_eq!(keys(&events), [1, 2, 3, 4, 5].map(Value::from));
+    assert_eq!(events[4].data.as_ref().unwrap()["w"], 5);
+}
+
+#[test]
 fn a_copy_made_under_writers_and_cut_at_random_equals_the_table() {
     let (cluster, mut client) = served(TABLE);
     client

@@ -129,6 +129,8 @@ pub enum Reason {
     Forbidden,
     /// The time that the client gave was over.
     TimedOut,
+    /// Somebody else's transaction is in the way; come back later.
+    Contended,
     /// Over a limit; come back later.
     LimitExceeded,
     /// The server is starting, stopping or cut off from its worker; come back later.

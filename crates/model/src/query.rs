@@ -233,6 +233,8 @@ pub enum Fault {
     PermissionDenied,
     /// It would take too long.
     TimeOut,
+    /// Somebody else's transaction is in the way.
+    Contended,
     /// It says so itself, with [`Failure::abort`].
     Abort,
 }

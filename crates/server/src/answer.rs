@@ -62,7 +62,7 @@ pub(crate) fn status(status: u16) -> StatusCode {
 /// A body that is an error, and when to come again.
 pub(crate) fn refused(code: u16, body: String, reason: Reason) -> Response {
     let mut response = json(status(code), body);
-    if matches!(reason, Reason::LimitExceeded | Reason::Unavailable) {
+    if matches!(reason, Reason::LimitExceeded | Reason::Contended | Reason::Unavailable) {
         response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
     }
     response

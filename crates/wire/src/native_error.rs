@@ -28,7 +28,7 @@ fn choice(reason: Reason) -> (u16, &'static str) {
         Reason::SchemaChanged => (410, "schema_changed"),
         Reason::LimitExceeded => (429, "limit_exceeded"),
         Reason::TimedOut => (504, "time_out"),
-        Reason::Unavailable => (503, "unavailable"),
+        Reason::Contended | Reason::Unavailable => (503, "unavailable"),
         Reason::Internal => (500, "internal_error"),
     }
 }

@@ -30,7 +30,9 @@ pub fn event_code(reason: Reason) -> &'static str {
         | Reason::NotFound
         | Reason::SourceGone
         | Reason::SchemaChanged => "invalid_request",
-        Reason::TimedOut | Reason::Unavailable | Reason::Internal => "internal_error",
+        Reason::TimedOut | Reason::Contended | Reason::Unavailable | Reason::Internal => {
+            "internal_error"
+        }
     }
 }
 
@@ -54,6 +56,7 @@ pub fn http(reason: Reason) -> (u16, &'static str) {
         Reason::Forbidden => (403, "forbidden"),
         Reason::LimitExceeded => (429, "limit_exceeded"),
         Reason::TimedOut => (440, "time_out"),
+        Reason::Contended => (409, "contended_transaction"),
         Reason::Unavailable => (503, "time_out"),
         Reason::Internal => (500, "internal_error"),
         Reason::InvalidRequest
@@ -92,6 +95,7 @@ pub fn message(refusal: &Refusal, endpoint: Endpoint) -> String {
             Reason::Forbidden
             | Reason::LimitExceeded
             | Reason::TimedOut
+            | Reason::Contended
             | Reason::Unavailable
             | Reason::Internal,
             _,

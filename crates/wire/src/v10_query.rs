@@ -56,6 +56,7 @@ fn code(fault: Fault) -> (u16, &'static str) {
         Fault::InvalidFunctionInvocation => (400, "invalid_function_invocation"),
         Fault::PermissionDenied => (400, "permission_denied"),
         Fault::TimeOut => (440, "time_out"),
+        Fault::Contended => (409, "contended_transaction"),
         Fault::Abort => (400, "abort"),
     }
 }

@@ -120,6 +120,8 @@ impl State {
                 event.position = stream.stamp(event.position.clone());
             }
         }
+        // Somebody has locked the table whose rows were asked for: asked again with the next tick.
+        let is_later = !is_of_log && batch.position == stream.position;
         let shown = batch.events.iter().map(Shown::from);
         let chunks = stream.format.events(&stream.view, shown, batch.cost.micros_each());
         stream.spend(batch.cost);
@@ -133,11 +135,18 @@ impl State {
             self.end(id, &refusal);
         } else if batch.live {
             stream.enter(Phase::Live, self.looked_at.get(&stream.collection));
-        } else if stream.queue.has_room() {
+        } else if stream.queue.has_room() && !is_later {
             self.catch_up(id);
         } else {
             stream.phase = Phase::Full;
         }
+    }
+
+    /// Streams that wait for nothing but that it is tried again.
+    pub(super) fn try_again(&mut self) {
+        let waits = |stream: &&Stream| stream.phase == Phase::Full && stream.queue.has_room();
+        let ids: Vec<StreamId> = self.streams.values().filter(waits).map(|s| s.id).collect();
+        ids.into_iter().for_each(|id| self.catch_up(id));
     }
 
     /// Takes a stream out of the live ones; it goes on from the log when its queue has room.

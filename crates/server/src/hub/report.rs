@@ -32,6 +32,7 @@ impl State {
         let over = self.streams.values().filter(|stream| stream.is_over(now));
         let over: Vec<StreamId> = over.map(|stream| stream.id).collect();
         self.end_over(over);
+        self.try_again();
         self.say_statuses(status_interval);
         self.tell_worker();
     }
