@@ -11,7 +11,7 @@
 //! neither, and then the stamp is above C0 (a `closed` at or above it was read after D had ended, by a
 //! transaction that the snapshot does not see) and will be delivered; or P alone. That P is found by its
 //! row in `prepared`, which the snapshot sees exactly as long as it sees P and not D. Its stamp is then
-//! waited for, some milliseconds, and listed with the others: from it on the case is like any other.
+//! waited for, some milliseconds (by the worker not at all), and listed with the others: from it on the case is like any other.
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use pgrx::pg_sys;
 use crate::error::{Error, Kind, Result};
 use crate::log::prepared;
 use crate::log::stamps::Stamps;
+use crate::pg::process::is_worker;
 use crate::pg::snapshot::ActiveSnapshot;
 
 /// More entries than this would not fit a token beside a filter; each takes about nine bytes.
@@ -75,9 +76,12 @@ fn stamps_of(mut xids: Vec<u64>, after: i64) -> Result<Vec<i64>> {
         let unstamped = prepared::seen_unstamped()?;
         xids.iter().any(|xid| unstamped.contains(xid))
     } {
-        if begun.elapsed() > LONGEST_WAIT {
+        // The worker would wait for itself.
+        let is_worker = is_worker();
+        if is_worker || begun.elapsed() > LONGEST_WAIT {
+            let kind = if is_worker { Kind::Contended } else { Kind::SnapshotTooOld };
             return Err(Error::new(
-                Kind::SnapshotTooOld,
+                kind,
                 "a committed prepared transaction has no position in the change log yet",
             )
             .detail("The session that committed it was interrupted.")

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use pgrx::pg_sys;
 
+use super::process::is_worker;
+
 /// PostgreSQL's number of the timeout, the same in every version.
 const LOCK_TIMEOUT: c_int = 2;
 
@@ -28,7 +30,7 @@ impl ShortLockWait {
         // SAFETY: a setting of the server's, on its only thread.
         unsafe {
             let before = pg_sys::LockTimeout;
-            if !pg_sys::MyBgworkerEntry.is_null() {
+            if is_worker() {
                 pg_sys::LockTimeout = longest.as_millis() as c_int;
             }
             Self { before }

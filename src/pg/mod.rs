@@ -6,6 +6,7 @@
 pub mod lock_wait;
 pub mod memory;
 pub mod pinned;
+pub mod process;
 pub mod relation;
 pub mod role;
 pub mod snapshot;
