@@ -1,4 +1,4 @@
-//! A captured table without a worker, reading a set through SQL to its end, and looking closely at
+//! Clusters with tables in them, reading a set through SQL to its end, and looking closely at
 //! refusals.
 //!
 //! It runs on the test's thread over a plain client; it needs no worker.
@@ -9,6 +9,20 @@ use serde_json::Value;
 use crate::Cluster;
 use crate::consume::{Event, Kind, sql};
 use crate::resume::changed;
+
+/// A cluster that serves, in which `script` was run.
+///
+/// # Panics
+/// When the script fails.
+#[track_caller]
+#[must_use]
+pub fn served(script: &str) -> (Cluster, Client) {
+    let cluster = Cluster::start();
+    let mut client = cluster.connect();
+    client.batch_execute(script).unwrap_or_else(|e| panic!("{script}: {}", explain(&e)));
+    let _serving = cluster.serving();
+    (cluster, client)
+}
 
 /// A cluster without a worker in which `script` has made `table`, captured in the same transaction,
 /// and a token of that table.

@@ -5,22 +5,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use event_source_tests::Cluster;
 use event_source_tests::consume::v10::V10Stream;
 use event_source_tests::consume::{Kind, Request, Stream, Version};
-use event_source_tests::follow::mint;
-use postgres::Client;
+use event_source_tests::follow::{mint, served};
 use serde_json::Value;
 
 const LONG: Duration = Duration::from_secs(30);
-
-fn served(schema: &str) -> (Cluster, Client) {
-    let cluster = Cluster::start();
-    let mut client = cluster.connect();
-    client.batch_execute(schema).unwrap();
-    let _ = cluster.serving();
-    (cluster, client)
-}
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int);
      CREATE INDEX t_v ON t (v);

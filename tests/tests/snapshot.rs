@@ -11,20 +11,11 @@ use std::time::Duration;
 use copy::{Copy, Reader};
 use event_source_tests::consume::v10::V10Stream;
 use event_source_tests::consume::{Event, Failed, Feed, Form, Kind, Request, Stream, Version, sql};
-use event_source_tests::follow::mint;
+use event_source_tests::follow::{mint, served};
 use event_source_tests::{Cluster, Stop, wait_until};
-use postgres::Client;
 use serde_json::{Value, json};
 
 const LONG: Duration = Duration::from_secs(30);
-
-fn served(schema: &str) -> (Cluster, Client) {
-    let cluster = Cluster::start();
-    let mut client = cluster.connect();
-    client.batch_execute(schema).unwrap();
-    let _ = cluster.serving();
-    (cluster, client)
-}
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v text, w int DEFAULT 0);
      INSERT INTO t SELECT n, 'v' || n FROM generate_series(1, 5) n;
