@@ -43,7 +43,7 @@ impl Part {
 pub(crate) fn start(definition: &Definition, closed: i64) -> Result<Position> {
     let table = source::relation_of(definition.collection)?
         .ok_or_else(|| Error::new(Kind::SourceGone, "the table is no longer captured"))?;
-    written::primary_key(table)?;
+    written::check_primary_key(table)?;
     let newest = fingerprint::newest(closed)?.unwrap_or_else(|| Position::after(closed));
     let saw = Start { closed: newest.txn_ts, seen: Vec::new() };
     Ok(newest.having_seen(Some(&Snapshot { behind: Some(Vec::new()), saw })))

@@ -34,13 +34,25 @@ pub(crate) struct Column {
     pub(crate) greater: Option<String>,
 }
 
-/// The primary key of a table.
+/// The primary key of a table. Waits for the table if somebody has locked it.
 ///
 /// # Errors
 /// The table has none.
 pub(crate) fn primary_key(table: pg_sys::Oid) -> Result<Written> {
+    Ok(written(&primary_index(table)?))
+}
+
+/// Whether rows of a table can be read in an order; waits for nobody.
+///
+/// # Errors
+/// The table has no primary key.
+pub(crate) fn check_primary_key(table: pg_sys::Oid) -> Result<()> {
+    primary_index(table).map(drop)
+}
+
+fn primary_index(table: pg_sys::Oid) -> Result<Index> {
     match index::primary_key(table) {
-        Some(primary) => Ok(written(&primary)),
+        Some(primary) => Ok(primary),
         None => Err(Error::new(
             Kind::WrongObjectType,
             format!("table {} has no primary key", names::qualified(table)?),
