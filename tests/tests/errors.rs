@@ -1,8 +1,8 @@
 //! Every error class of the official drivers that a server can cause, each by a real answer.
 //!
 //! Some have no row. The driver for Python has its `ContendedTransactionError` for a code that Fauna's
-//! server did not use either. No answer is anything but JSON, so none is a `ProtocolError`.
-//! `ConstraintFailureError` is of writes; `ClientError` and `ClientClosedError` are the driver's own doing.
+//! server did not use either. `ConstraintFailureError` is of writes; `ClientError` and `ClientClosedError` are
+//! the driver's own doing.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
 #[path = "drivers/driver.rs"]
@@ -97,6 +97,16 @@ fn a_request_that_makes_no_sense_is_an_invalid_request_error() {
             fails(&shop, driver, mode, &nonsense, expected);
         }
     }
+}
+
+#[test]
+fn what_http_itself_refuses_is_a_protocol_error() {
+    let shop = Shop::open();
+    // Longer than HTTP/2 takes of a request's head: the answer is not ours, and no JSON.
+    let secret = "x".repeat(40_000);
+    let config = json!({ "mode": "feed", "token": "est_t", "secret": secret });
+    let error = Driver::NodeHttp2.start(&shop.cluster, &config).error();
+    assert_eq!((&error["class"], &error["status"]), (&json!("ProtocolError"), &json!(431)));
 }
 
 #[test]
