@@ -180,9 +180,9 @@ pub fn read(
     if let Some(skip) = skip {
         mark(&mut chunk, skip);
     }
-    if let Some(rows) = rows {
+    if rows.is_some() {
         for position in positions(&mut chunk) {
-            *position = position.clone().having_seen(Some(&rows));
+            *position = position.clone().having_seen(rows.clone());
         }
     }
     chunk.cost.micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);

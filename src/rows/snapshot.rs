@@ -46,7 +46,7 @@ pub(crate) fn start(definition: &Definition, closed: i64) -> Result<Position> {
     written::check_primary_key(table)?;
     let newest = fingerprint::newest(closed)?.unwrap_or_else(|| Position::after(closed));
     let saw = Start { closed: newest.txn_ts, seen: Vec::new() };
-    Ok(newest.having_seen(Some(&Snapshot { behind: Some(Vec::new()), saw })))
+    Ok(newest.having_seen(Some(Box::new(Snapshot { behind: Some(Vec::new()), saw }))))
 }
 
 /// Up to `limit` rows behind `from`, as many as are found in that time, and looked for at least once.
@@ -65,7 +65,9 @@ pub(crate) fn read(
     floor::check(from)?;
     let begun = Instant::now();
     let saw = start_position()?;
-    let at = |behind| from.clone().having_seen(Some(&Snapshot { behind, saw: saw.clone() }));
+    let place = Position { snapshot: None, ..from.clone() };
+    let at =
+        |behind| place.clone().having_seen(Some(Box::new(Snapshot { behind, saw: saw.clone() })));
     let mut behind = from.rows_behind().filter(|key| !key.is_empty()).map(<[_]>::to_vec);
     let mut events = Vec::new();
     let mut cost = Cost::default();

@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 
 use super::index::{self, Index};
 use super::literal::{self, Given};
-use super::names;
+use super::{names, written};
 use crate::error::{Error, Kind, Result};
 
 /// Terms or a key as the caller gave them.
@@ -39,9 +39,7 @@ pub(super) fn terms(
             // SAFETY: the input function of text[] made it.
             unsafe { literal::elements(array, pg_sys::TEXTARRAYOID)? }
         }
-        Some(Argument::Texts(texts)) => {
-            texts.into_iter().map(|text| text.map_or(Given::Null, Given::Text)).collect()
-        }
+        Some(Argument::Texts(texts)) => texts.into_iter().map(Given::from).collect(),
         // SAFETY: PostgreSQL passes an array of this type.
         Some(Argument::Typed { value, of }) => unsafe { literal::elements(value, of)? },
     };
@@ -62,9 +60,7 @@ pub(super) fn key(table: pg_sys::Oid, given: Argument) -> Result<Vec<String>> {
         Argument::Null => return Err(Error::new(Kind::InvalidParameter, "key must not be null")),
         Argument::Text(text) if primary.keys == 1 => vec![Given::Text(text)],
         Argument::Text(text) => json_parts(&primary, &text)?,
-        Argument::Texts(texts) => {
-            texts.into_iter().map(|text| text.map_or(Given::Null, Given::Text)).collect()
-        }
+        Argument::Texts(texts) => texts.into_iter().map(Given::from).collect(),
         // A key of one composite column is given whole, every other row is the key's columns.
         Argument::Typed { value, of } if is_row(of) && primary.key_types != [of] => {
             // SAFETY: PostgreSQL passes a row of this type.
@@ -100,15 +96,7 @@ pub(crate) fn key_columns(table: pg_sys::Oid) -> Result<Vec<(String, String)>> {
     let columns = primary.columns.iter().zip(&primary.key_types).take(primary.keys);
     let written = columns.map(|(&column, &of)| {
         let name = names::column_name(table, column)?;
-        // SAFETY: the type is a column's, so it exists; the text is a C string.
-        let of = unsafe {
-            names::text(pg_sys::format_type_extended(
-                of,
-                -1,
-                pg_sys::FORMAT_TYPE_FORCE_QUALIFY as pg_sys::bits16,
-            ))
-        };
-        Some((pgrx::spi::quote_identifier(name), of?))
+        Some((pgrx::spi::quote_identifier(name), written::type_name(of)))
     });
     Ok(written.collect::<Option<_>>().expect("the columns of an index are there"))
 }

@@ -22,6 +22,12 @@ pub(super) enum Given {
     },
 }
 
+impl From<Option<String>> for Given {
+    fn from(text: Option<String>) -> Self {
+        text.map_or(Self::Null, Self::Text)
+    }
+}
+
 impl Given {
     /// The text of the value as a `wanted`, written under pinned settings; `None` for null.
     pub(super) fn canonical(&self, wanted: pg_sys::Oid) -> Result<Option<String>> {

@@ -102,7 +102,8 @@ fn expression(index: pg_sys::Oid, at: usize) -> String {
     format!("({})", text.expect("a key column of an index that is open is there"))
 }
 
-fn type_name(of: pg_sys::Oid) -> String {
+/// A type as SQL writes it, with its schema where it needs one.
+pub(super) fn type_name(of: pg_sys::Oid) -> String {
     // SAFETY: any OID may be asked for; the text is a C string.
     unsafe {
         let qualified = pg_sys::FORMAT_TYPE_FORCE_QUALIFY as pg_sys::bits16;

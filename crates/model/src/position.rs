@@ -52,9 +52,9 @@ impl Position {
 
     /// The same place, of a reader who has seen what these rows are of.
     #[must_use]
-    pub fn having_seen(self, rows: Option<&Snapshot>) -> Self {
-        let rows = rows.filter(|rows| rows.behind.is_some() || self.txn_ts < rows.end());
-        Self { snapshot: rows.cloned().map(Box::new), ..self }
+    pub fn having_seen(self, rows: Option<Box<Snapshot>>) -> Self {
+        let snapshot = rows.filter(|rows| rows.behind.is_some() || self.txn_ts < rows.end());
+        Self { snapshot, ..self }
     }
 
     /// The key behind which rows of the set come next, before anything of the log; an empty one for all.

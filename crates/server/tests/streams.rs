@@ -350,7 +350,7 @@ async fn open_streams_are_reported() {
 /// Within a snapshot from 1000 on, of which the last rows were of 1005.
 fn in_snapshot(behind: Option<Vec<String>>) -> Position {
     let saw = Start { closed: 1005, seen: Vec::new() };
-    Position::after(1000).having_seen(Some(&Snapshot { behind, saw }))
+    Position::after(1000).having_seen(Some(Box::new(Snapshot { behind, saw })))
 }
 
 /// Behind the row with this id.

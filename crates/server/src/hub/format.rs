@@ -51,37 +51,39 @@ impl Format {
 
     /// The chunk of a status, and what was read since the last one for nothing.
     pub(super) fn status(self, view: &View, position: &Position, cost: Cost) -> Chunk {
-        let mut out = String::new();
-        self.begin(&mut out, view, Some(position));
-        match self {
-            Self::V10(_) => v10::status(&mut out, view, position, cost),
-            Self::Lines(_) | Self::Sse(_) => native::status(&mut out, view, position),
-        }
-        self.finish(&mut out);
-        Chunk { bytes: out.into(), events: 0, cost: Cost::default() }
+        self.said(view, Some(position), |out| match self {
+            Self::V10(_) => v10::status(out, view, position, cost),
+            Self::Lines(_) | Self::Sse(_) => native::status(out, view, position),
+        })
     }
 
     /// The chunk that says that the rows of a snapshot have all been sent.
     pub(super) fn snapshot_complete(self, view: &View, position: &Position) -> Chunk {
-        let mut out = String::new();
-        self.begin(&mut out, view, Some(position));
-        match self {
+        self.said(view, Some(position), |out| match self {
             // Has no snapshots, and so no word for it.
-            Self::V10(_) => v10::status(&mut out, view, position, Cost::default()),
-            Self::Lines(_) | Self::Sse(_) => native::snapshot_complete(&mut out, view, position),
-        }
-        self.finish(&mut out);
-        Chunk { bytes: out.into(), events: 0, cost: Cost::default() }
+            Self::V10(_) => v10::status(out, view, position, Cost::default()),
+            Self::Lines(_) | Self::Sse(_) => native::snapshot_complete(out, view, position),
+        })
     }
 
     /// The chunk of an error, the last one of a stream.
     pub(super) fn error(self, view: &View, refusal: &Refusal) -> Chunk {
+        self.said(view, None, |out| match self {
+            Self::V10(_) => v10::error(out, refusal),
+            Self::Lines(_) | Self::Sse(_) => native::error(out, refusal),
+        })
+    }
+
+    /// A chunk without an event.
+    fn said(
+        self,
+        view: &View,
+        position: Option<&Position>,
+        write: impl FnOnce(&mut String),
+    ) -> Chunk {
         let mut out = String::new();
-        self.begin(&mut out, view, None);
-        match self {
-            Self::V10(_) => v10::error(&mut out, refusal),
-            Self::Lines(_) | Self::Sse(_) => native::error(&mut out, refusal),
-        }
+        self.begin(&mut out, view, position);
+        write(&mut out);
         self.finish(&mut out);
         Chunk { bytes: out.into(), events: 0, cost: Cost::default() }
     }

@@ -122,7 +122,7 @@ impl Stream {
     pub(super) fn stamp(&self, position: Position) -> Position {
         let skip = self.skip.as_ref().filter(|s| position < s.end());
         let position = Position { skipping: skip.map(|s| s.token), ..position };
-        position.having_seen(self.position.snapshot.as_deref())
+        position.having_seen(self.position.snapshot.clone())
     }
 
     /// Moves on, never back.
