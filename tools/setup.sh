@@ -14,6 +14,7 @@ missing_packages() {
     command -v curl >/dev/null || echo curl
     command -v node >/dev/null || echo nodejs
     command -v npm >/dev/null || echo npm
+    command -v chromium >/dev/null || echo chromium
     python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
     # What a build from source needs on top.
     if [ -n "${PG:-}" ]; then
@@ -42,7 +43,7 @@ install_packages() {
 # Not Debian: its packages have other names, so only look.
 check_commands() {
     local command
-    for command in cc clang pkg-config curl node npm python3 "${PG_CONFIG:-pg_config}"; do
+    for command in cc clang pkg-config curl node npm chromium python3 "${PG_CONFIG:-pg_config}"; do
         command -v "$command" >/dev/null || die "$command is missing"
     done
 }
@@ -73,7 +74,8 @@ once() {
 
 install_node_driver() {
     cd "$ROOT/tests/clients/node"
-    npm ci --no-audit --no-fund --loglevel=error >&2
+    # faunadb's script after its installation only asks the network for a newer version, and fails without.
+    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2
 }
 
 install_python_driver() {
