@@ -9,6 +9,7 @@ use event_source_model::query::{
     Answer, Answered, Ask, EventSource, Failure, Fault, Name, Of, Rows, Shown, Span, Test,
 };
 use event_source_model::source::{Definition, Set};
+use pgrx::datum::Interval;
 use pgrx::pg_sys;
 use serde::{Deserialize, Serialize};
 
@@ -148,7 +149,8 @@ impl Answering {
     fn event_source(&mut self, asked: &EventSource) -> Result<String, Failure> {
         let definition = self.define(&asked.rows, asked.watch.as_deref())?;
         let _acting = ActingAs::restricted(self.role);
-        source::token(definition, None).map_err(|error| failure(error, asked.span))
+        let expires_in = asked.lasts.then(|| Interval::from_micros(0));
+        source::token(definition, expires_in).map_err(|error| failure(error, asked.span))
     }
 
     /// The definition of the rows meant. The first row of a set is found, and is then meant by its key.

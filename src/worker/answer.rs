@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use event_source_door::message::{
     Access, Batch, GrantId, Opened, PageAsked, RequestId, SourceId, StartAt, ToServer, ToWorker,
-    Wire,
 };
 use event_source_model::event::Page;
 use event_source_model::position::Position;
@@ -57,8 +56,8 @@ impl Answerer {
             // Heard before; neither wants an answer.
             ToWorker::Hello { .. } | ToWorker::Streams(_) => return,
             ToWorker::Close { grant } => return self.sources.close(grant),
-            ToWorker::Open { request, access, start } => {
-                let opened = self.open(&access, &start, tailer);
+            ToWorker::Open { request, access, start, before_token } => {
+                let opened = self.open(&access, &start, before_token, tailer);
                 (request, opened.map(|opened| ToServer::Opened { request, opened }))
             }
             ToWorker::Read { request, grant, from, limit } => {
@@ -76,7 +75,13 @@ impl Answerer {
         out.push(answer.unwrap_or_else(|error| refused(number, error)));
     }
 
-    fn open(&mut self, access: &Access, start: &StartAt, tailer: &Tailer) -> Result<Opened> {
+    fn open(
+        &mut self,
+        access: &Access,
+        start: &StartAt,
+        before_token: bool,
+        tailer: &Tailer,
+    ) -> Result<Opened> {
         let published = tailer.published();
         let sources = &mut self.sources;
         transaction::run(|| {
@@ -85,7 +90,9 @@ impl Answerer {
             let credential = credential(access)?;
             let source = source::open(&access.token, credential.as_ref())?;
             let position = request::position(&source, start, reading.closed)?;
-            check_not_before(access.wire, &source, &position)?;
+            if !before_token {
+                check_not_before(&source, &position)?;
+            }
             check_not_over(&source, &position, published)?;
             let skip = position.skipping.is_some();
             // Before it counts as a stream: one that is refused is never closed.
@@ -247,8 +254,8 @@ fn credential(access: &Access) -> Result<Option<Credential>> {
 }
 
 /// Fauna's streams may not start before their token; its feeds may.
-fn check_not_before(wire: Wire, source: &Source, position: &Position) -> Result<()> {
-    if wire == Wire::V10 && position.txn_ts < source.start.closed {
+fn check_not_before(source: &Source, position: &Position) -> Result<()> {
+    if position.txn_ts < source.start.closed {
         return Err(Error::new(
             Kind::StartBeforeToken,
             "Stream start time can not be before the stream create time.",

@@ -16,7 +16,7 @@ use event_source_model::source::Start;
 use serde::{Deserialize, Serialize};
 
 /// Raised with every change to a type below. The worker refuses a server of another version.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// Numbers a request of the server's; the answer carries it.
 pub type RequestId = u64;
@@ -31,8 +31,9 @@ pub type GrantId = u64;
 pub enum ToWorker {
     /// The first message.
     Hello { protocol: u32, version: String },
-    /// Open a stream. Answered by `Opened` or `Refused`; each `Opened` is ended by one `Close`.
-    Open { request: RequestId, access: Access, start: StartAt },
+    /// Open a stream, which may begin before its token does or not. Answered by `Opened` or `Refused`;
+    /// each `Opened` is ended by one `Close`.
+    Open { request: RequestId, access: Access, start: StartAt, before_token: bool },
     /// Events of an open stream behind `from`, at most `limit`. Answered by `Batch` or `Refused`.
     Read { request: RequestId, grant: GrantId, from: Position, limit: u32 },
     /// One page of a feed. Answered by `Page` or `Refused`.
@@ -52,14 +53,6 @@ pub struct Access {
     pub token: String,
     /// A secret or JWT given beside the token; both must allow.
     pub secret: Option<String>,
-    /// `v10` or `native`; for messages and views.
-    pub wire: Wire,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Wire {
-    V10,
-    Native,
 }
 
 /// How much one page may have.
@@ -217,7 +210,8 @@ pub struct TailChange {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamStatus {
     pub id: u64,
-    pub wire: Wire,
+    /// The protocol.
+    pub wire: String,
     pub source: SourceId,
     pub client: String,
     pub txn_ts: i64,

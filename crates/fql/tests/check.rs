@@ -6,7 +6,7 @@ use event_source_fql::template::Template;
 use event_source_model::query::{
     Ask, Binary, Constant, EventSource, Function, Of, Rows, Shown, Test,
 };
-use event_source_wire::v10_summary::summary;
+use event_source_wire::v10::summary::summary;
 use serde_json::{Value, json};
 
 fn asked(query: Value) -> Result<Ask, String> {

@@ -3,7 +3,7 @@
 use event_source_fql::ast::{DEEPEST, Expr, Kind, Unary};
 use event_source_fql::parse::parse;
 use event_source_model::query::{Binary, Name, Span};
-use event_source_wire::v10_summary::summary;
+use event_source_wire::v10::summary::summary;
 use proptest::prelude::*;
 
 /// The tree, written with all its parentheses.

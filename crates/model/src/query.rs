@@ -117,6 +117,8 @@ pub struct EventSource {
     pub rows: Rows,
     /// Changes count only when they are of one of these; `None` for any.
     pub watch: Option<Vec<Name>>,
+    /// Its token does not expire: it is not given out, and ends with the stream that it is for.
+    pub lasts: bool,
     /// Of the call that makes it.
     pub span: Span,
 }

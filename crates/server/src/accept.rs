@@ -35,9 +35,14 @@ const REFUSED_IN_WORDS: usize = 64;
 const SEND_BUFFER: usize = 64 * 1024;
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
-/// The address that a request came from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Client(pub(crate) SocketAddr);
+/// The connection that a request came on. It counts as a client, and the stop waits for it, as long as
+/// somebody holds this: a WebSocket does when HTTP is done with it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) client: SocketAddr,
+    _place: Place,
+    _busy: Busy,
+}
 
 /// The connection is over the limit: every request on it is refused.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +56,7 @@ pub(crate) struct Acceptor {
     builder: Builder<TokioExecutor>,
     clients: Arc<AtomicUsize>,
     /// Held until the last connection has ended.
-    _busy: Busy,
+    busy: Busy,
 }
 
 impl Acceptor {
@@ -64,8 +69,10 @@ impl Acceptor {
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .max_send_buf_size(SEND_BUFFER)
-            .max_concurrent_streams(STREAMS_PER_CONNECTION);
-        Self { hub, router, builder, clients: Arc::default(), _busy: busy }
+            .max_concurrent_streams(STREAMS_PER_CONNECTION)
+            // WebSockets over HTTP/2 (RFC 8441).
+            .enable_connect_protocol();
+        Self { hub, router, builder, clients: Arc::default(), busy }
     }
 
     /// Accepts until the stop.
@@ -100,20 +107,26 @@ impl Acceptor {
         }
         let over = place.number > limit;
         let this = self.clone();
+        let connection = Connection { client: address, _place: place, _busy: self.busy.clone() };
         tokio::spawn(async move {
             let stop = this.hub.shutdown();
-            let served = this.serve(stream, address, over, stop);
+            let served = this.serve(stream, Arc::new(connection), over, stop);
             if over {
                 // The refusal is all that such a connection is for.
                 let _ = tokio::time::timeout(HEAD_TIME, served).await;
             } else {
                 served.await;
             }
-            drop(place);
         });
     }
 
-    async fn serve(&self, stream: TcpStream, address: SocketAddr, over: bool, mut stop: Shutdown) {
+    async fn serve(
+        &self,
+        stream: TcpStream,
+        connection: Arc<Connection>,
+        over: bool,
+        mut stop: Shutdown,
+    ) {
         // An event must not wait for the acknowledgement of the one before. When that cannot be
         // set the peer is already gone, which the first read will tell.
         let _ = stream.set_nodelay(true);
@@ -124,23 +137,25 @@ impl Acceptor {
         }
         let router = self.router.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(Client(address));
+            request.extensions_mut().insert(Arc::clone(&connection));
             if over {
                 request.extensions_mut().insert(OverLimit);
             }
             router.clone().oneshot(request.map(Body::new))
         });
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut served =
+            pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         // What ends a connection (a reset, a broken request) is the peer's doing and its alone.
         tokio::select! {
-            _ = connection.as_mut() => return,
-            () = stop.wait() => connection.as_mut().graceful_shutdown(),
+            _ = served.as_mut() => return,
+            () = stop.wait() => served.as_mut().graceful_shutdown(),
         }
-        let _ = connection.await;
+        let _ = served.await;
     }
 }
 
 /// One of the connections that are open.
+#[derive(Debug)]
 struct Place {
     clients: Arc<AtomicUsize>,
     /// How many there are with this one.

@@ -1,12 +1,11 @@
-//! Responses: JSON bodies, and a refusal in the words of each wire.
+//! Responses: JSON bodies, streams, and what is refused before a protocol has a say.
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use event_source_model::event::{Reason, Refusal};
-use event_source_wire::v10_error::Endpoint;
-use event_source_wire::{native, native_status, v10};
+use event_source_wire::native;
 
 /// Seconds after which a client that was refused for now may come again.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -35,17 +34,11 @@ pub(crate) fn stream(content_type: &'static str, body: Body) -> Response {
     response
 }
 
-/// A refusal in native words.
-pub(crate) fn native_refusal(refusal: &Refusal) -> Response {
+/// A refusal in our own words.
+pub(crate) fn refusal(refusal: &Refusal) -> Response {
     let mut body = String::new();
     native::error(&mut body, refusal);
-    refused(native_status(refusal.reason), body, refusal.reason)
-}
-
-/// A refusal in v10 words.
-pub(crate) fn v10_refusal(refusal: &Refusal, endpoint: Endpoint) -> Response {
-    let (status, body) = v10::http_error(refusal, endpoint);
-    refused(status, body, refusal.reason)
+    refused(native::error::status(refusal.reason), body, refusal.reason)
 }
 
 /// An error of HTTP itself, which no reason stands for. Drivers of every wire find `error.code`.

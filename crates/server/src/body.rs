@@ -1,9 +1,8 @@
 //! A stream as the body of a response. Dropped by hyper when the client goes away, which closes
 //! the stream.
 //!
-//! Fauna's streams are paced: what is committed shortly after a frame left waits and leaves in one frame,
-//! since Node's driver loses every frame that comes while its user's code waits.
-//! The first event behind a pause leaves at once, and so does a frame that is full.
+//! Where a protocol paces its streams, what is committed shortly after a frame left waits and leaves in one
+//! frame. The first event behind a pause leaves at once, and so does a frame that is full.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -14,13 +13,10 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::hub::{Broken, Format, Frames, Next, Subscription};
-
-/// How long small frames are apart.
-const PACE: Duration = Duration::from_millis(5);
+use crate::hub::{self, Broken, Next, Subscription};
 
 #[derive(Debug)]
-pub(crate) struct StreamBody {
+pub struct StreamBody {
     subscription: Subscription,
     pace: Pace,
 }
@@ -34,19 +30,20 @@ enum Pace {
         is_due: bool,
     },
     Rest {
+        time: Duration,
         until: Pin<Box<Sleep>>,
         is_over: bool,
     },
 }
 
 impl StreamBody {
-    pub(crate) fn new(subscription: Subscription) -> Self {
-        let pace = match subscription.format() {
-            Format::V10(Frames::Merged) => {
-                Pace::Rest { until: Box::pin(sleep(Duration::ZERO)), is_over: true }
+    pub fn new(subscription: Subscription) -> Self {
+        let pace = match subscription.pace() {
+            hub::Pace::None => Pace::None,
+            hub::Pace::Flush => Pace::Flush { is_due: false },
+            hub::Pace::Rest(time) => {
+                Pace::Rest { time, until: Box::pin(sleep(Duration::ZERO)), is_over: true }
             }
-            Format::V10(Frames::Single) => Pace::Flush { is_due: false },
-            Format::Lines(_) | Format::Sse(_) => Pace::None,
         };
         Self { subscription, pace }
     }
@@ -58,8 +55,8 @@ impl Pace {
         match self {
             Self::None => {}
             Self::Flush { is_due } => *is_due = true,
-            Self::Rest { until, is_over } => {
-                until.as_mut().reset(Instant::now() + PACE);
+            Self::Rest { time, until, is_over } => {
+                until.as_mut().reset(Instant::now() + *time);
                 *is_over = false;
             }
         }
@@ -67,7 +64,7 @@ impl Pace {
 
     /// Whether what is not a whole frame must wait; the task is woken when that is over.
     fn is_resting(&mut self, context: &mut Context<'_>) -> bool {
-        let Self::Rest { until, is_over } = self else { return false };
+        let Self::Rest { until, is_over, .. } = self else { return false };
         *is_over = *is_over || until.as_mut().poll(context).is_ready();
         !*is_over
     }

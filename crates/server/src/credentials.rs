@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use event_source_door::message::{Access, Wire};
+use event_source_door::message::Access;
 use event_source_model::event::{Reason, Refusal};
 use event_source_model::token::PREFIX;
 
@@ -34,7 +34,6 @@ pub(crate) fn given(
 
 /// Puts the `token` parameter and the credential together.
 pub(crate) fn access(
-    wire: Wire,
     token: Option<String>,
     credential: Option<String>,
     require_secret: bool,
@@ -62,7 +61,7 @@ pub(crate) fn access(
         return Err(Refusal::new(Reason::Unauthorized, "a secret is required beside the token")
             .hint("event_source.require_secret is on"));
     }
-    Ok(Access { token, secret, wire })
+    Ok(Access { token, secret })
 }
 
 /// What stands behind `Bearer`, or the user behind `Basic`.
@@ -120,18 +119,18 @@ mod tests {
     #[test]
     fn a_bearer_may_be_the_token_itself_but_not_another_one() {
         let token = || Some("est_a".to_owned());
-        let once = access(Wire::V10, token(), token(), false).unwrap();
+        let once = access(token(), token(), false).unwrap();
         assert_eq!((once.token.as_str(), once.secret), ("est_a", None));
-        assert!(access(Wire::Native, None, token(), false).is_ok());
-        let other = access(Wire::V10, token(), Some("est_b".to_owned()), false).unwrap_err();
+        assert!(access(None, token(), false).is_ok());
+        let other = access(token(), Some("est_b".to_owned()), false).unwrap_err();
         assert_eq!(other.reason, Reason::InvalidRequest);
     }
 
     #[test]
     fn a_required_secret_cannot_be_replaced_by_a_token() {
         let token = || Some("est_a".to_owned());
-        let refusal = access(Wire::Native, token(), token(), true).unwrap_err();
+        let refusal = access(token(), token(), true).unwrap_err();
         assert_eq!(refusal.reason, Reason::Unauthorized);
-        assert!(access(Wire::Native, token(), Some("ess_a".to_owned()), true).is_ok());
+        assert!(access(token(), Some("ess_a".to_owned()), true).is_ok());
     }
 }

@@ -11,15 +11,15 @@
 //! - [`door`]: the messages of the worker
 //! - [`hub`]: who follows what, and what they were sent
 //! - [`accept`]: connections; [`routes`]: which request goes where
-//! - [`native`], [`v10`], [`health`]: the routes, a file for each protocol
-//! - [`v10_feed`], [`v10_query`]: pages and queries; [`v10_headers`]: what the drivers' headers ask for
-//! - [`credentials`], [`params`], [`request`]: what a request says
-//! - [`answer`], [`body`], [`cors`]: what a response says
+//! - [`native`], [`v10`]: a folder for each protocol, which uses nothing of another's
+//! - [`health`]: for load balancers
+//! - [`credentials`], [`request`]: what a request says
+//! - [`answer`], [`body`], [`websocket`], [`cors`]: what a response says
 #![forbid(unsafe_code)]
 
 mod accept;
 mod answer;
-mod body;
+pub mod body;
 mod clock;
 mod cors;
 mod credentials;
@@ -28,15 +28,12 @@ mod health;
 pub mod hub;
 mod log;
 mod native;
-mod params;
 mod request;
-mod routes;
+pub mod routes;
 pub mod serve;
 pub mod shutdown;
 mod start;
 mod v10;
-mod v10_feed;
-mod v10_headers;
-mod v10_query;
+mod websocket;
 
 pub use start::start;

@@ -1,5 +1,6 @@
 //! What a request brings besides its parameters: the body, read within bounds, and its sender.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::to_bytes;
@@ -9,7 +10,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 
-use crate::accept::Client;
+use crate::accept::Connection;
 use crate::answer::http_error;
 
 /// Longer than any token, cursor and list of names together.
@@ -42,7 +43,8 @@ pub(crate) async fn read(request: Request) -> Result<(Parts, Bytes), Response> {
 
 /// The sender's address, as `event_source.streams` shows it.
 pub(crate) fn client(parts: &Parts) -> String {
-    parts.extensions.get::<Client>().map(|c| c.0.to_string()).unwrap_or_default()
+    let connection = parts.extensions.get::<Arc<Connection>>();
+    connection.map(|connection| connection.client.to_string()).unwrap_or_default()
 }
 
 fn is_too_long(error: &axum::Error) -> bool {

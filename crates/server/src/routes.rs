@@ -8,21 +8,22 @@ use axum::http::header::{CACHE_CONTROL, CONNECTION, REFERRER_POLICY};
 use axum::http::{HeaderValue, StatusCode, Version};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use event_source_model::event::{Reason, Refusal};
 
 use crate::accept::OverLimit;
-use crate::answer::{NO_STORE, http_error, native_refusal};
+use crate::answer::{NO_STORE, http_error, refusal as refused};
 use crate::hub::Hub;
-use crate::{cors, health, native, v10, v10_query};
+use crate::{cors, health, native, v10};
 
-pub(crate) fn router(hub: Arc<Hub>) -> Router {
-    Router::new()
-        .route("/stream/1", post(v10::stream))
-        .route("/feed/1", post(v10::feed))
-        .route("/query/1", post(v10_query::query))
-        .route("/v1/stream", get(native::stream).post(native::stream))
-        .route("/v1/feed", get(native::feed).post(native::feed))
+/// The protocols, a line each.
+pub fn protocols() -> Router<Arc<Hub>> {
+    Router::new().merge(native::routes()).merge(v10::routes())
+}
+
+/// The protocols, and what is no protocol's.
+pub(crate) fn router(hub: Arc<Hub>, protocols: Router<Arc<Hub>>) -> Router {
+    protocols
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
         .method_not_allowed_fallback(method_not_allowed)
@@ -35,17 +36,12 @@ pub(crate) fn router(hub: Arc<Hub>) -> Router {
 async fn common(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
     let origins = hub.config().cors_origins;
     let origin = cors::allowed(&origins, request.headers());
-    let is_v10 = matches!(request.uri().path(), "/stream/1" | "/feed/1" | "/query/1");
     let old = request.version() < Version::HTTP_2;
     let over_limit = request.extensions().get::<OverLimit>().is_some();
     let mut response = if over_limit {
         over_the_limit(old)
-    } else if is_v10 && cors::is_asked(request.method(), request.headers()) {
+    } else if cors::is_asked(request.method(), request.headers()) {
         let mut response = StatusCode::OK.into_response();
-        cors::allow_request(response.headers_mut());
-        response
-    } else if origin.is_some() && cors::is_preflight(request.method(), request.headers()) {
-        let mut response = StatusCode::NO_CONTENT.into_response();
         cors::allow_request(response.headers_mut());
         response
     } else {
@@ -55,10 +51,7 @@ async fn common(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Re
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.entry(CACHE_CONTROL).or_insert(NO_STORE);
     if let Some(origin) = origin {
-        cors::allow(headers, origin);
-        if is_v10 {
-            cors::allow_credentials(headers, &origins);
-        }
+        cors::allow(headers, origin, &origins);
     }
     response
 }
@@ -66,7 +59,7 @@ async fn common(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Re
 fn over_the_limit(old: bool) -> Response {
     let refusal = Refusal::new(Reason::LimitExceeded, "too many clients")
         .hint("event_source.max_clients limits them; try again later");
-    let mut response = native_refusal(&refusal);
+    let mut response = refused(&refusal);
     if old {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use event_source_door::message::Config;
 use tokio::net::TcpListener;
 
@@ -26,10 +27,12 @@ pub async fn serve(
     door: Door,
     config: Config,
     listeners: Vec<StdListener>,
+    protocols: Router<Arc<Hub>>,
 ) -> Result<(), DoorError> {
     let hub = Hub::new(config);
     let (busy, mut idle) = shutdown::busy();
-    let acceptor = Acceptor::new(Arc::clone(&hub), routes::router(Arc::clone(&hub)), busy);
+    let acceptor =
+        Acceptor::new(Arc::clone(&hub), routes::router(Arc::clone(&hub), protocols), busy);
     for listener in listeners {
         let listener = TcpListener::from_std(listener)?;
         tokio::spawn(acceptor.clone().run(listener));

@@ -10,7 +10,7 @@ use event_source_door::message::Config;
 use listenfd::ListenFd;
 
 use crate::door::{Door, DoorError};
-use crate::{log, serve};
+use crate::{log, routes, serve};
 
 /// The process was not started by the worker.
 const EXIT_USAGE: u8 = 2;
@@ -72,7 +72,8 @@ fn run(door: Door, config: &Config, listeners: Vec<TcpListener>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(serve::serve(door, config.clone(), listeners));
+    let ended =
+        runtime.block_on(serve::serve(door, config.clone(), listeners, routes::protocols()));
     // Nothing is waited for: what clients still have to read they get again by their cursors.
     runtime.shutdown_background();
     match ended {

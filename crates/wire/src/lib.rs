@@ -11,22 +11,13 @@
 //! - [`json`]: strings, and JSON texts put inline
 //! - [`number`]: which number a text of digits is
 //! - [`shown`]: an event as a renderer sees it
-//! - [`native`], [`native_value`]: the project's own JSON
-//! - [`v10`], [`v10_value`], [`v10_error`]: Fauna's v10 wire with its tagged values
-//! - [`v10_query`], [`v10_summary`]: answers to queries, and what is wrong with a query
+//! - [`plain`]: values in plain JSON, for the wires that have no words of their own
+//! - [`native`], [`v10`]: a folder for each wire, which uses nothing of another's
 #![forbid(unsafe_code)]
 
 pub mod json;
 pub mod native;
-mod native_error;
-pub mod native_value;
 pub mod number;
+pub mod plain;
 pub mod shown;
 pub mod v10;
-pub mod v10_error;
-mod v10_json;
-pub mod v10_query;
-pub mod v10_summary;
-pub mod v10_value;
-
-pub use native_error::{code as native_code, status as native_status};

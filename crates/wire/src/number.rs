@@ -13,6 +13,11 @@ pub enum Kind {
     Inexact,
 }
 
+/// Whether `numeric_out` gave digits rather than `NaN`, `Infinity` or `-Infinity`.
+pub fn is_finite(numeric: &str) -> bool {
+    numeric.ends_with(|c: char| c.is_ascii_digit())
+}
+
 /// The kind of a finite number, in the text form of `numeric` or of JSON.
 pub fn kind(text: &str) -> Kind {
     if text.bytes().all(|b| b.is_ascii_digit() || b == b'-')

@@ -7,9 +7,8 @@ use event_source_model::event::{EventType, Page, Reason, Refusal, View};
 use event_source_model::image::Image;
 use event_source_model::position::Position;
 use event_source_model::value::Value;
-use event_source_wire::v10;
-use event_source_wire::v10_error::Endpoint;
-use event_source_wire::v10_value;
+use event_source_wire::v10::error::Endpoint;
+use event_source_wire::v10::{self, value as v10_value};
 use support::{event, image, view};
 
 const TXN_TS: i64 = 1_710_456_655_930_000;

@@ -126,7 +126,12 @@ impl<'a> Scope<'a> {
             }
             "eventSource" | "toStream" => {
                 call.none()?;
-                Meaning::EventSource(EventSource { rows, watch: None, span: call.span })
+                Meaning::EventSource(EventSource {
+                    rows,
+                    watch: None,
+                    lasts: false,
+                    span: call.span,
+                })
             }
             "eventsOn" | "changesOn" => {
                 if rows.filter.is_some() || rows.shown != Shown::Document {
@@ -140,7 +145,7 @@ impl<'a> Scope<'a> {
                 let fields = call.arguments.iter().map(watched);
                 let fields: Vec<Name> = fields.collect::<Result<_, _>>()?;
                 let watch = (!fields.is_empty()).then_some(fields);
-                Meaning::EventSource(EventSource { rows, watch, span: call.span })
+                Meaning::EventSource(EventSource { rows, watch, lasts: false, span: call.span })
             }
             name => return Err(unsupported(&format!("`.{name}()` of a set"), call.name.span)),
         })

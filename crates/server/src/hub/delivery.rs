@@ -12,9 +12,9 @@ use event_source_model::event::{EventType, View};
 use event_source_model::position::Position;
 use event_source_wire::shown::Shown;
 
-use super::format::Format;
 use super::memory::first_needed;
 use super::queue::Chunk;
+use super::renderer::Format;
 use super::state::State;
 use super::stream::{Phase, Stream, StreamId};
 use crate::clock;
@@ -55,7 +55,7 @@ impl State {
                     let taken = if stream.is_ordinary() && *first > stream.position {
                         let micros = micros(&tail, stream.collection);
                         let chunks = shared.get_or_insert_with(|| {
-                            render(*format, &followers.view, &tail, &seen, micros)
+                            render(format, &followers.view, &tail, &seen, micros)
                         });
                         stream.offer(chunks)
                     } else {
@@ -192,7 +192,7 @@ fn render_wanted(stream: &Stream, tail: &Tail, seen: &Seen) -> Vec<Chunk> {
 }
 
 /// What all ordinary streams of a source get of a tail.
-fn render(format: Format, view: &View, tail: &Tail, seen: &Seen, micros: u64) -> Vec<Chunk> {
+fn render(format: &Format, view: &View, tail: &Tail, seen: &Seen, micros: u64) -> Vec<Chunk> {
     let shown = seen.iter().map(|(at, kind)| {
         let change = &tail.changes[*at];
         shown(&change.position, change, *kind)

@@ -9,8 +9,8 @@ use event_source_model::event::{Page, Reason, Refusal};
 use event_source_model::query::{Answered, Ask, Failure};
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::format::Format;
 use super::queue::{Next, Queue};
+use super::renderer::{Format, Pace};
 use super::state::{Answer, Pending, State};
 use super::stream::StreamId;
 use crate::clock;
@@ -65,7 +65,9 @@ impl Hub {
             let mut state = self.lock();
             let open = state.streams.len() + state.pending.len();
             self.admit(open)?;
-            state.open(access, start, Pending::Open { format, client, reply });
+            let before_token = format.may_start_before_token();
+            let pending = Pending::Open { format, client, reply };
+            state.open(access, start, before_token, pending);
         }
         self.outgoing.notify_one();
         answered(answer).await
@@ -189,8 +191,9 @@ impl Subscription {
         Self { hub, id, queue, format }
     }
 
-    pub fn format(&self) -> Format {
-        self.format
+    /// What happens between two of its frames.
+    pub fn pace(&self) -> Pace {
+        self.format.pace()
     }
 
     pub fn id(&self) -> u64 {

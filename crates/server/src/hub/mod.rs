@@ -13,16 +13,18 @@
 //! - [`stream`]: one stream: its position, its phase
 //! - [`memory`]: the recent stretch of the log
 //! - [`shapes`]: one copy of each table's shape in it
-//! - [`mod@format`]: one wire's bytes for an event, cut into chunks
+//! - [`renderer`]: what a protocol is here: bytes for what happens
+//! - [`chunks`]: those bytes, cut
 //! - [`queue`]: the bounded queue between the hub and a response body
 //! - [`report`]: what `event_source.streams` shows
 
+mod chunks;
 mod delivery;
-mod format;
 #[expect(clippy::module_inception, reason = "the hub itself, beside its parts")]
 mod hub;
 mod memory;
 mod queue;
+mod renderer;
 mod report;
 mod shapes;
 mod state;
@@ -31,6 +33,6 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use format::{Format, Frames};
 pub use hub::{Hub, Subscription};
-pub use queue::{Broken, Next};
+pub use queue::{Broken, Chunk, Next};
+pub use renderer::{AtStop, Cut, Format, Pace, Renderer};

@@ -62,7 +62,7 @@ impl State {
         let closed = self.memory.closed();
         let rows = self.streams.values().map(|stream| StreamStatus {
             id: stream.id,
-            wire: stream.format.wire(),
+            wire: stream.format.wire().to_owned(),
             source: stream.source,
             client: stream.client.clone(),
             txn_ts: match (stream.phase, closed) {

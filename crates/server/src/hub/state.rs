@@ -11,9 +11,9 @@ use event_source_model::event::{Page, Reason, Refusal, View};
 use event_source_model::query::{Answered, Ask, Failure};
 use tokio::sync::oneshot;
 
-use super::format::Format;
 use super::hub::{Hub, Subscription};
 use super::memory::Memory;
+use super::renderer::{AtStop, Format};
 use super::report::Report;
 use super::shapes::Shapes;
 use super::stream::{Phase, Stream, StreamId};
@@ -76,9 +76,15 @@ pub(super) struct State {
 
 impl State {
     /// Asks the worker for a stream.
-    pub(super) fn open(&mut self, access: Access, start: StartAt, pending: Pending) {
+    pub(super) fn open(
+        &mut self,
+        access: Access,
+        start: StartAt,
+        before_token: bool,
+        pending: Pending,
+    ) {
         let request = self.number(pending);
-        self.outgoing.push_back(ToWorker::Open { request, access, start });
+        self.outgoing.push_back(ToWorker::Open { request, access, start, before_token });
     }
 
     /// Asks the worker for a page.
@@ -157,9 +163,9 @@ impl State {
         };
         self.last_stream += 1;
         let id = self.last_stream;
-        let stream = Stream::new(id, opened, format, client, clock::now());
+        let stream = Stream::new(id, opened, format.clone(), client, clock::now());
         let subscription =
-            Subscription::new(Arc::clone(hub), id, Arc::clone(&stream.queue), format);
+            Subscription::new(Arc::clone(hub), id, Arc::clone(&stream.queue), format.clone());
         let view = Arc::clone(&stream.view);
         let followers = self
             .followers
@@ -252,14 +258,13 @@ impl State {
         }
     }
 
-    /// The goodbye of a planned stop. A native client is told; a v10 connection is cut, because
-    /// Fauna's Python driver takes a clean end for the end and never resumes.
+    /// The goodbye of a planned stop.
     pub(super) fn stop(&mut self, refusal: &Refusal) {
         self.pending.clear();
         for (_, stream) in self.streams.drain() {
-            match stream.format {
-                Format::V10(_) => stream.cut(),
-                Format::Lines(_) | Format::Sse(_) => stream.end(refusal),
+            match stream.format.at_stop() {
+                AtStop::Told => stream.end(refusal),
+                AtStop::Cut => stream.cut(),
             }
         }
         self.followers.clear();

@@ -9,8 +9,8 @@ use event_source_model::event::{Refusal, View};
 use event_source_model::position::Position;
 use event_source_model::source::Start;
 
-use super::format::Format;
 use super::queue::{Broken, Chunk, Queue};
+use super::renderer::Format;
 
 pub(super) type StreamId = u64;
 
@@ -102,7 +102,8 @@ impl Stream {
             spent: Spent::default(),
         };
         stream.position = stream.stamp(stream.position.clone());
-        stream.say_status(None);
+        let first = stream.format.first(&stream.view, &stream.position, Cost::default());
+        stream.say(first);
         stream
     }
 
@@ -139,8 +140,7 @@ impl Stream {
     pub(super) fn advance_in_snapshot(&mut self, position: Position) {
         self.position = position;
         if self.position.rows_behind().is_none() {
-            self.queue.push(&[self.format.snapshot_complete(&self.view, &self.position)]);
-            self.last_word = Instant::now();
+            self.say(self.format.complete(&self.view, &self.position));
         }
     }
 
@@ -188,7 +188,14 @@ impl Stream {
         self.settle(looked_at);
         let Spent { read, said, .. } = &mut self.spent;
         let cost = std::mem::take(read).without(std::mem::take(said));
-        self.queue.push(&[self.format.status(&self.view, &self.position, cost)]);
+        self.say(self.format.quiet(&self.view, &self.position, cost));
+    }
+
+    /// Queues what is no event. A protocol may have no word for it.
+    fn say(&mut self, chunk: Chunk) {
+        if !chunk.bytes.is_empty() {
+            self.queue.push(&[chunk]);
+        }
         self.last_word = Instant::now();
     }
 
@@ -203,7 +210,7 @@ impl Stream {
         if refusal.reason.is_loss_of_rights() {
             self.queue.clear();
         }
-        self.queue.push(&[self.format.error(&self.view, refusal)]);
+        self.queue.push(&[self.format.last(&self.view, refusal)]);
         self.queue.end(Ok(()));
     }
 

@@ -7,24 +7,70 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use event_source_door::message::{
-    Access, Config, Opened, StartAt, Tail, TailChange, ToServer, ToWorker, Wire,
+    Access, Config, Opened, StartAt, Tail, TailChange, ToServer, ToWorker,
 };
+use event_source_model::cost::Cost;
 use event_source_model::event::{EventType, Reason, Refusal, View};
 use event_source_model::image::{Column, Image, Shape};
 use event_source_model::position::Position;
 use event_source_model::source::Start;
 use event_source_model::value::Value;
-use event_source_wire::native::Options;
+use event_source_wire::shown::Shown;
 use hyper::body::Body as _;
 
 use crate::body::StreamBody;
 
-use super::{Format, Frames, Hub, Next, Subscription};
+use super::{Cut, Format, Hub, Next, Pace, Renderer, Subscription};
 
 const SOURCE: u64 = 5;
 const GRANT: u64 = 6;
 const COLLECTION: u64 = 11;
-const V10: Format = Format::V10(Frames::Merged);
+
+/// A protocol of lines.
+#[derive(Debug)]
+struct Lines {
+    cut: Cut,
+    pace: Pace,
+}
+
+impl Renderer for Lines {
+    fn name(&self) -> String {
+        format!("{self:?}")
+    }
+
+    fn wire(&self) -> &'static str {
+        "lines"
+    }
+
+    fn event(&self, out: &mut String, _view: &View, shown: Shown<'_>, _micros: u64) {
+        let text = shown.image().and_then(|image| image.values[0].text()).unwrap_or_default();
+        out.push_str(&format!("{} {text}\n", shown.kind.name()));
+    }
+
+    fn status(&self, out: &mut String, _view: &View, _position: &Position, _cost: Cost) {
+        out.push_str("status\n");
+    }
+
+    fn error(&self, out: &mut String, _view: &View, refusal: &Refusal) {
+        out.push_str(&format!("{:?}: {}\n", refusal.reason, refusal.message));
+    }
+
+    fn cut(&self) -> Cut {
+        self.cut
+    }
+
+    fn pace(&self) -> Pace {
+        self.pace
+    }
+}
+
+fn format(cut: Cut, pace: Pace) -> Format {
+    Format::of(Lines { cut, pace })
+}
+
+fn paced() -> Format {
+    format(Cut::Frames, Pace::Rest(Duration::from_millis(5)))
+}
 
 fn hub() -> Arc<Hub> {
     Hub::new(Config {
@@ -46,7 +92,7 @@ async fn follow(hub: &Arc<Hub>, format: Format) -> Subscription {
 }
 
 async fn follow_until(hub: &Arc<Hub>, format: Format, expires: Option<i64>) -> Subscription {
-    let access = Access { token: "est_t".to_owned(), secret: None, wire: Wire::Native };
+    let access = Access { token: "est_t".to_owned(), secret: None };
     let answering = async {
         loop {
             for message in hub.outgoing().await {
@@ -119,27 +165,27 @@ fn ending(subscription: &Subscription) -> String {
 async fn what_waits_to_be_written_is_dropped_with_the_right_to_see_it() {
     let hub = hub();
     hub.receive(tail(990, 0, 0));
-    let stream = follow(&hub, V10).await;
+    let stream = follow(&hub, paced()).await;
     hub.receive(tail(1000, 3, 10));
     let refusal = Refusal::new(Reason::InvalidToken, "the event source was revoked");
     let of_another = ToServer::Lost { grant: GRANT + 1, refusal: refusal.clone() };
     hub.receive(of_another);
     hub.receive(ToServer::Lost { grant: GRANT, refusal });
     let error = ending(&stream);
-    assert!(error.contains("permission_loss") && error.contains("no longer valid"), "{error}");
+    assert_eq!(error, "InvalidToken: the event source was revoked\n");
 }
 
 #[tokio::test]
 async fn what_came_before_another_end_is_written_before_it() {
     let hub = hub();
     hub.receive(tail(990, 0, 0));
-    let stream = follow(&hub, V10).await;
+    let stream = follow(&hub, paced()).await;
     hub.receive(tail(1000, 3, 10));
     let refusal = Refusal::new(Reason::SourceGone, "no longer captured");
     hub.receive(ToServer::Ended { source: SOURCE, refusal });
     // In one frame with it.
     let ending = ending(&stream);
-    assert_eq!(ending.matches("\"type\":\"add\"").count(), 3, "{ending}");
+    assert_eq!(ending.matches("add ").count(), 3, "{ending}");
     assert!(ending.contains("no longer captured"), "{ending}");
 }
 
@@ -147,19 +193,19 @@ async fn what_came_before_another_end_is_written_before_it() {
 async fn no_event_is_queued_once_the_time_is_over() {
     let hub = hub();
     hub.receive(tail(990, 0, 0));
-    let lasts = follow(&hub, V10).await;
-    let over = follow_until(&hub, V10, Some(crate::clock::now() - 1)).await;
+    let lasts = follow(&hub, paced()).await;
+    let over = follow_until(&hub, paced(), Some(crate::clock::now() - 1)).await;
     hub.receive(tail(1000, 3, 10));
     assert_eq!(take(&lasts).events, 3);
-    assert!(ending(&over).contains("permission_loss"));
+    assert!(ending(&over).starts_with("Unauthorized"));
 }
 
 #[tokio::test]
 async fn two_equal_streams_are_rendered_once() {
     let hub = hub();
     hub.receive(tail(990, 0, 0));
-    let one = follow(&hub, V10).await;
-    let two = follow(&hub, V10).await;
+    let one = follow(&hub, paced()).await;
+    let two = follow(&hub, paced()).await;
     hub.receive(tail(1000, 3, 10));
     let (first, second) = (take(&one), take(&two));
     assert_eq!(first.bytes.as_ptr(), second.bytes.as_ptr(), "the same bytes, not equal ones");
@@ -170,26 +216,27 @@ async fn two_equal_streams_are_rendered_once() {
 async fn streams_of_another_format_get_their_own_bytes() {
     let hub = hub();
     hub.receive(tail(990, 0, 0));
-    let lines = follow(&hub, Format::Lines(Options::default())).await;
-    let sse = follow(&hub, Format::Sse(Options::default())).await;
-    hub.receive(tail(1000, 1, 10));
-    let line = take(&lines).bytes;
-    let event = take(&sse).bytes;
-    assert!(line.starts_with(b"{") && line.ends_with(b"}\n"));
-    assert!(event.starts_with(b"id: ") && event.ends_with(b"}\n\n"));
+    let chunks = follow(&hub, format(Cut::Chunks, Pace::None)).await;
+    let lines = follow(&hub, format(Cut::Lines, Pace::None)).await;
+    hub.receive(tail(1000, 2, 10));
+    assert_eq!(take(&chunks).events, 2);
+    for _ in 0..2 {
+        let line = take(&lines);
+        assert_eq!((line.events, events(&line.bytes)), (1, 1), "a line a chunk");
+    }
 }
 
 #[tokio::test]
 async fn chunks_are_cut_between_events_to_fit_a_frame() {
     let hub = hub();
     hub.receive(tail(990, 0, 0));
-    let stream = follow(&hub, V10).await;
+    let stream = follow(&hub, paced()).await;
     hub.receive(tail(1000, 5, 6000));
     let mut events = 0;
     while events < 5 {
         let chunk = take(&stream);
         events += chunk.events;
-        assert!(chunk.bytes.len() <= 16 * 1024 && chunk.bytes.ends_with(b"}\r\n"));
+        assert!(chunk.bytes.len() <= 16 * 1024 && chunk.bytes.ends_with(b"\n"));
     }
 }
 
@@ -211,7 +258,7 @@ fn events(frame: &Bytes) -> usize {
 async fn an_event_behind_a_pause_leaves_at_once_and_those_right_behind_it_together() {
     let hub = hub();
     hub.receive(tail(990, 0, 0));
-    let mut body = Box::pin(StreamBody::new(follow(&hub, V10).await));
+    let mut body = Box::pin(StreamBody::new(follow(&hub, paced()).await));
     hub.receive(tail(1000, 1, 10));
     assert_eq!(events(&poll(&mut body).expect("at once")), 1);
     for at in 101..=110 {
@@ -230,7 +277,7 @@ async fn an_event_behind_a_pause_leaves_at_once_and_those_right_behind_it_togeth
 async fn a_full_frame_waits_for_nothing() {
     let hub = hub();
     hub.receive(tail(990, 0, 0));
-    let mut body = Box::pin(StreamBody::new(follow(&hub, V10).await));
+    let mut body = Box::pin(StreamBody::new(follow(&hub, paced()).await));
     hub.receive(tail(1000, 1, 10));
     poll(&mut body).expect("at once");
     hub.receive(tail(1010, 3, 6000));
@@ -239,16 +286,15 @@ async fn a_full_frame_waits_for_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn our_own_streams_and_single_events_are_not_held_back() {
+async fn what_is_not_paced_is_not_held_back() {
     let hub = hub();
     hub.receive(tail(990, 0, 0));
-    let single = Format::V10(Frames::Single);
-    for format in [Format::Lines(Options::default()), single] {
-        let mut body = Box::pin(StreamBody::new(follow(&hub, format).await));
+    for pace in [Pace::None, Pace::Flush] {
+        let mut body = Box::pin(StreamBody::new(follow(&hub, format(Cut::Lines, pace)).await));
         hub.receive(tail(1000, 1, 10));
         hub.receive(tail(1010, 1, 10));
         assert_eq!(events(&poll(&mut body).expect("at once")), 1);
-        if format == single {
+        if pace == Pace::Flush {
             assert!(poll(&mut body).is_none(), "a moment to write it in");
         }
         assert_eq!(events(&poll(&mut body).expect("at once")), 1);
@@ -261,11 +307,11 @@ async fn our_own_streams_and_single_events_are_not_held_back() {
 #[tokio::test]
 async fn streams_over_the_limit_are_refused_and_a_closed_one_makes_room() {
     let hub = hub();
-    let one = follow(&hub, V10).await;
-    let _two = follow(&hub, V10).await;
-    let access = Access { token: "est_t".to_owned(), secret: None, wire: Wire::V10 };
-    let refused = hub.open(access, StartAt::Token, V10, String::new()).await;
+    let one = follow(&hub, paced()).await;
+    let _two = follow(&hub, paced()).await;
+    let access = Access { token: "est_t".to_owned(), secret: None };
+    let refused = hub.open(access, StartAt::Token, paced(), String::new()).await;
     assert_eq!(refused.unwrap_err().reason, Reason::LimitExceeded);
     drop(one);
-    follow(&hub, V10).await;
+    follow(&hub, paced()).await;
 }

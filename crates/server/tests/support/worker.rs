@@ -2,14 +2,18 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream as StdStream;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use event_source_door::frame::{self, Reader};
 use event_source_door::message::{
     Batch, Config, Opened, RequestId, StartAt, StreamStatus, Tail, ToServer, ToWorker,
 };
 use event_source_model::event::{Page, Refusal};
 use event_source_server::door::{Door, DoorError};
+use event_source_server::hub::Hub;
+use event_source_server::routes::protocols;
 use event_source_server::serve::serve;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -29,6 +33,10 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) async fn start(config: Config) -> Self {
+        Self::start_with(config, protocols()).await
+    }
+
+    pub(crate) async fn start_with(config: Config, protocols: Router<Arc<Hub>>) -> Self {
         let (ours, theirs) = StdStream::pair().expect("a socket pair");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a live socket");
@@ -37,7 +45,7 @@ impl Worker {
             let (door, config) = tokio::task::spawn_blocking(|| Door::knock(theirs))
                 .await
                 .expect("knocking does not panic")?;
-            serve(door, config, vec![listener]).await
+            serve(door, config, vec![listener], protocols).await
         });
         ours.set_nonblocking(true).expect("a live socket");
         let stream = UnixStream::from_std(ours).expect("a runtime");

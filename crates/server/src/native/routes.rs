@@ -1,25 +1,34 @@
-//! The native routes: `/v1/stream` and `/v1/feed`.
+//! The native routes.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, VARY};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use event_source_door::message::{Access, PageAsked, StartAt, Wire};
+use axum::routing::get;
+use event_source_door::message::{Access, PageAsked, StartAt};
 use event_source_model::event::{Page, Refusal};
 use event_source_wire::native::{self, Options};
 
-use crate::answer::{json, native_refusal, stream as stream_answer};
+use super::params::Params;
+use super::renderer::{Framing, Native};
+use crate::answer::{json, refusal as refused, stream as stream_answer};
 use crate::body::StreamBody;
 use crate::credentials;
 use crate::hub::{Format, Hub, Next, Subscription};
-use crate::params::Params;
 use crate::request;
+
+pub(crate) fn routes() -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/v1/stream", get(stream).post(stream))
+        .route("/v1/feed", get(feed).post(feed))
+}
 
 /// What both routes are asked.
 struct Asked {
@@ -28,7 +37,7 @@ struct Asked {
     options: Options,
 }
 
-pub(crate) async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     let (parts, body) = match request::read(request).await {
         Ok(read) => read,
         Err(response) => return response,
@@ -38,19 +47,20 @@ pub(crate) async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Res
         let mut params = Params::read(parts.uri.query(), &body)?;
         let asked = asked(&hub, &parts, &mut params)?;
         params.finish()?;
-        let format = if sse { Format::Sse(asked.options) } else { Format::Lines(asked.options) };
-        hub.open(asked.access, asked.start, format, request::client(&parts)).await
+        let framing = if sse { Framing::Sse } else { Framing::Lines };
+        let renderer = Native { framing, options: asked.options };
+        hub.open(asked.access, asked.start, Format::of(renderer), request::client(&parts)).await
     };
     match opened.await {
         Ok(subscription) => {
             let content_type = if sse { "text/event-stream" } else { "application/x-ndjson" };
             stream_answer(content_type, Body::new(StreamBody::new(subscription)))
         }
-        Err(refusal) => native_refusal(&refusal),
+        Err(refusal) => refused(&refusal),
     }
 }
 
-pub(crate) async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     let (parts, body) = match request::read(request).await {
         Ok(read) => read,
         Err(response) => return response,
@@ -81,14 +91,14 @@ pub(crate) async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Respo
             }
             response
         }
-        Err(refusal) => native_refusal(&refusal),
+        Err(refusal) => refused(&refusal),
     }
 }
 
 fn asked(hub: &Hub, parts: &Parts, params: &mut Params) -> Result<Asked, Refusal> {
     let credential = credentials::given(&parts.headers, params.take("access_token"))?;
     let required = hub.config().require_secret;
-    let access = credentials::access(Wire::Native, params.take("token"), credential, required)?;
+    let access = credentials::access(params.take("token"), credential, required)?;
     let last_event_id = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok());
     Ok(Asked { access, start: params.start(last_event_id)?, options: params.options()? })
 }
@@ -127,7 +137,7 @@ async fn wait_for_events(
     client: String,
 ) -> Result<Page, Refusal> {
     let start = StartAt::Cursor(idle.view.cursor(&idle.position));
-    let format = Format::Lines(Options::default());
+    let format = Format::of(Native { framing: Framing::Lines, options: Options::default() });
     let waited = hub.open(access.clone(), start.clone(), format, client).await?;
     // Over time the page is read again all the same: its cursor has moved on.
     let _ = tokio::time::timeout(wait, something_happens(&waited)).await;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
+use super::renderer::V10;
 use crate::answer::http_error;
-use crate::hub::Frames;
 
 /// What is wrong with a header.
 #[derive(Debug)]
-pub(crate) struct Wrong(String);
+pub(super) struct Wrong(String);
 
 impl From<Wrong> for Response {
     fn from(wrong: Wrong) -> Self {
@@ -35,7 +35,7 @@ const DRIVER: &str = "x-driver";
 ///
 /// # Errors
 /// For a header that Fauna's server would have refused.
-pub(crate) fn time(headers: &HeaderMap) -> Result<Duration, Wrong> {
+pub(super) fn time(headers: &HeaderMap) -> Result<Duration, Wrong> {
     number(headers, RETRIES, 0, 7)?;
     number(headers, LAST_SEEN, 0, i64::MAX as u64)?;
     let given = number(headers, TIME, 1, LONGEST_TIME)?;
@@ -43,7 +43,7 @@ pub(crate) fn time(headers: &HeaderMap) -> Result<Duration, Wrong> {
 }
 
 /// How the events of a stream leave.
-pub(crate) fn frames(headers: &HeaderMap) -> Frames {
+pub(super) fn frames(headers: &HeaderMap) -> V10 {
     let is = |name: &str, wanted: &str| {
         let given = headers.get(name).and_then(|value| value.to_str().ok());
         given.is_some_and(|given| given.eq_ignore_ascii_case(wanted))
@@ -51,7 +51,7 @@ pub(crate) fn frames(headers: &HeaderMap) -> Frames {
     let asked = is(FRAMES, "single");
     // The driver for Java, which Scala uses too.
     let needed = is(DRIVER, "java") && !is(FRAMES, "merged");
-    if asked || needed { Frames::Single } else { Frames::Merged }
+    if asked || needed { V10::Single } else { V10::Merged }
 }
 
 fn number(headers: &HeaderMap, name: &str, least: u64, most: u64) -> Result<Option<u64>, Wrong> {
@@ -94,9 +94,9 @@ mod tests {
 
     #[test]
     fn one_event_a_frame_is_for_java_and_for_whoever_asks() {
-        assert_eq!(frames(&HeaderMap::new()), Frames::Merged);
-        assert_eq!(frames(&headers(FRAMES, "single")), Frames::Single);
-        assert_eq!(frames(&headers(DRIVER, "Java")), Frames::Single);
-        assert_eq!(frames(&headers(DRIVER, "python")), Frames::Merged);
+        assert_eq!(frames(&HeaderMap::new()), V10::Merged);
+        assert_eq!(frames(&headers(FRAMES, "single")), V10::Single);
+        assert_eq!(frames(&headers(DRIVER, "Java")), V10::Single);
+        assert_eq!(frames(&headers(DRIVER, "python")), V10::Merged);
     }
 }

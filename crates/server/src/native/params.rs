@@ -17,11 +17,11 @@ const LONGEST_WAIT: f64 = 60.0;
 
 /// The parameters of a request that were not asked for yet.
 #[derive(Debug)]
-pub(crate) struct Params(BTreeMap<String, String>);
+pub(super) struct Params(BTreeMap<String, String>);
 
 impl Params {
     /// Reads the query and the body.
-    pub(crate) fn read(query: Option<&str>, body: &[u8]) -> Result<Self, Refusal> {
+    pub(super) fn read(query: Option<&str>, body: &[u8]) -> Result<Self, Refusal> {
         let mut params = Self(BTreeMap::new());
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             params.add(name.into_owned(), value.into_owned())?;
@@ -48,13 +48,13 @@ impl Params {
         Ok(())
     }
 
-    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
         self.0.remove(name)
     }
 
     /// `cursor`, `start_ts` or `snapshot`; the `Last-Event-ID` of a reconnect goes before all. A cursor
     /// goes before `snapshot`, too: it says how much of that the reader has.
-    pub(crate) fn start(&mut self, last_event_id: Option<&str>) -> Result<StartAt, Refusal> {
+    pub(super) fn start(&mut self, last_event_id: Option<&str>) -> Result<StartAt, Refusal> {
         let cursor = self.take("cursor").filter(|c| !c.is_empty());
         let start_ts = self.take("start_ts");
         let snapshot = self.snapshot()?;
@@ -74,7 +74,7 @@ impl Params {
     }
 
     /// `include` and `numbers`.
-    pub(crate) fn options(&mut self) -> Result<Options, Refusal> {
+    pub(super) fn options(&mut self) -> Result<Options, Refusal> {
         let mut options = Options::default();
         let include = self.take("include").unwrap_or_default();
         for name in include.split(',').map(str::trim).filter(|n| !n.is_empty()) {
@@ -92,14 +92,14 @@ impl Params {
         Ok(options)
     }
 
-    pub(crate) fn page_size(&mut self) -> Result<u32, Refusal> {
+    pub(super) fn page_size(&mut self) -> Result<u32, Refusal> {
         let Some(text) = self.take("page_size") else { return Ok(DEFAULT_PAGE) };
         let size = text.parse().ok().filter(|size| (1..=LARGEST_PAGE).contains(size));
         size.ok_or_else(|| wrong("page_size", "between 1 and 16000"))
     }
 
     /// How long to wait for the first event, in seconds.
-    pub(crate) fn wait(&mut self) -> Result<Duration, Refusal> {
+    pub(super) fn wait(&mut self) -> Result<Duration, Refusal> {
         let Some(text) = self.take("wait") else { return Ok(Duration::ZERO) };
         let seconds = text.parse().ok().filter(|s| (0.0..=LONGEST_WAIT).contains(s));
         seconds
@@ -117,7 +117,7 @@ impl Params {
     }
 
     /// Nothing may be left.
-    pub(crate) fn finish(self) -> Result<(), Refusal> {
+    pub(super) fn finish(self) -> Result<(), Refusal> {
         match self.0.into_keys().next() {
             Some(name) => Err(invalid(format!("unknown parameter \"{name}\""))),
             None => Ok(()),

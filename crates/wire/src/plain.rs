@@ -1,4 +1,4 @@
-//! Values in the project's own JSON: what `row_to_json` users expect, the same in every session.
+//! Values in plain JSON: what `row_to_json` users expect, the same in every session.
 
 use event_source_model::event::View;
 use event_source_model::image::{Image, Key};
@@ -59,7 +59,7 @@ pub fn value(out: &mut String, value: &Value, numbers: Numbers) {
         Value::BigInt(n) => json::plain(out, format_args!("\"{n}\"")),
         Value::Float4(f) if f.is_finite() => number::float(out, *f),
         Value::Float8(f) if f.is_finite() => number::float(out, *f),
-        Value::Numeric(n) if numbers == Numbers::Digits && is_finite(n) => out.push_str(n),
+        Value::Numeric(n) if numbers == Numbers::Digits && number::is_finite(n) => out.push_str(n),
         Value::Float4(_) | Value::Float8(_) => {
             json::string(out, &value.text().unwrap_or_default());
         }
@@ -73,11 +73,6 @@ pub fn value(out: &mut String, value: &Value, numbers: Numbers) {
         Value::Array(items) => array(out, items, numbers),
         Value::Object(fields) => object(out, fields.iter().map(|(n, v)| (n.as_str(), v)), numbers),
     }
-}
-
-/// Whether `numeric_out` gave digits rather than `NaN`, `Infinity` or `-Infinity`.
-pub(crate) fn is_finite(numeric: &str) -> bool {
-    numeric.ends_with(|c: char| c.is_ascii_digit())
 }
 
 fn array(out: &mut String, items: &[Value], numbers: Numbers) {

@@ -4,8 +4,8 @@
 //! It scans the text rather than building a tree, and without recursion: PostgreSQL accepts JSON
 //! nested deeper than a stack may be.
 
+use super::value::digits;
 use crate::json;
-use crate::v10_value::digits;
 
 /// Appends a JSON text, which PostgreSQL has found valid, in tagged form.
 pub(crate) fn tagged(out: &mut String, text: &str) {

@@ -8,10 +8,10 @@ use event_source_model::image::Image;
 use event_source_model::time;
 use event_source_model::value::{Value, uuid_text};
 
-use crate::native_value::is_finite;
+use super::json::tagged as tagged_json;
 use crate::number::Kind;
 use crate::shown::{fields, only_value};
-use crate::{json, number, v10_json};
+use crate::{json, number};
 
 /// The days from 2000-01-01 of the years 1 to 9999, which the drivers can read.
 const DAYS: std::ops::Range<i32> = -730_119..2_921_940;
@@ -57,7 +57,7 @@ pub fn value(out: &mut String, value: &Value) {
             json::plain(out, format_args!("{{\"{tag}\":\"{n}\"}}"));
         }
         Value::Float4(_) | Value::Float8(_) => double(out, value),
-        Value::Numeric(text) if is_finite(text) => digits(out, text),
+        Value::Numeric(text) if number::is_finite(text) => digits(out, text),
         Value::Numeric(text) => tagged(out, "@double", text),
         Value::Text(text) => json::string(out, text),
         Value::Bytes(bytes) => {
@@ -73,7 +73,7 @@ pub fn value(out: &mut String, value: &Value) {
             tagged(out, "@time", &time::unix_instant(micros + time::EPOCH_MICROS));
         }
         Value::Timestamptz(micros) => json::string(out, &time::timestamptz(*micros)),
-        Value::Json(text) => v10_json::tagged(out, text),
+        Value::Json(text) => tagged_json(out, text),
         Value::Array(items) => {
             out.push('[');
             for (at, item) in items.iter().enumerate() {

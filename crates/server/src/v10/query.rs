@@ -16,14 +16,15 @@ use event_source_fql::template::Template;
 use event_source_model::event::{Reason, Refusal};
 use event_source_model::query::Failure;
 use event_source_model::token::PREFIX;
-use event_source_wire::v10_query;
+use event_source_wire::v10::query as wire;
 use serde_json::Value;
 
+use super::headers;
 use crate::answer::{json, refused, status};
 use crate::hub::Hub;
-use crate::{clock, credentials, request, v10_headers};
+use crate::{clock, credentials, request};
 
-pub(crate) async fn query(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+pub(super) async fn query(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     let (parts, body) = match request::read(request).await {
         Ok(read) => read,
         Err(response) => return response,
@@ -33,7 +34,7 @@ pub(crate) async fn query(State(hub): State<Arc<Hub>>, request: Request) -> Resp
         Ok(asked) => asked,
         Err(refusal) => return refuse(&refusal),
     };
-    let time = match v10_headers::time(&parts.headers) {
+    let time = match headers::time(&parts.headers) {
         Ok(time) => time,
         Err(wrong) => return wrong.into(),
     };
@@ -47,7 +48,7 @@ pub(crate) async fn query(State(hub): State<Arc<Hub>>, request: Request) -> Resp
     };
     let elapsed = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     match answer {
-        Ok(Ok(answered)) => json(status(200), v10_query::answered(&answered, elapsed())),
+        Ok(Ok(answered)) => json(status(200), wire::answered(&answered, elapsed())),
         Ok(Err(failure)) => fail(&failure, &template.text, elapsed()),
         Err(refusal) => refuse(&refusal),
     }
@@ -82,7 +83,7 @@ fn asked(parts: &Parts, body: &[u8]) -> Result<(Template, Arguments, Option<Stri
 }
 
 fn fail(failure: &Failure, text: &str, elapsed: u64) -> Response {
-    let (code, body) = v10_query::failed(failure, text, clock::now(), elapsed);
+    let (code, body) = wire::failed(failure, text, clock::now(), elapsed);
     json(status(code), body)
 }
 
@@ -92,6 +93,6 @@ fn timed_out(time: Duration) -> Refusal {
 }
 
 fn refuse(refusal: &Refusal) -> Response {
-    let (code, body) = v10_query::refused(refusal, clock::now());
+    let (code, body) = wire::refused(refusal, clock::now());
     refused(code, body, refusal.reason)
 }

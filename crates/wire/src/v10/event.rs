@@ -18,16 +18,16 @@ use event_source_model::cost::Cost;
 use event_source_model::event::{EventType, Page, Reason, Refusal, View};
 use event_source_model::position::Position;
 
+use super::error::{Endpoint, event_code, event_message, http, message};
+use super::value;
 use crate::json::{self, plain};
 use crate::shown::Shown;
-use crate::v10_error::{Endpoint, event_code, event_message, http, message};
-use crate::v10_value;
 
 /// Appends an event; `micros` is its change's share of the time.
 pub fn event(out: &mut String, view: &View, shown: Shown<'_>, micros: u64) {
     plain(out, format_args!("{{\"type\":\"{}\",\"data\":", shown.kind.name()));
     match shown.image() {
-        Some(image) => v10_value::data(out, view, image, shown.position.txn_ts),
+        Some(image) => value::data(out, view, image, shown.position.txn_ts),
         None => out.push_str("null"),
     }
     place(out, view, shown.position);

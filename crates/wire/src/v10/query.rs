@@ -3,10 +3,10 @@
 use event_source_model::event::Refusal;
 use event_source_model::query::{Answer, Answered, Constant, Failure, Fault};
 
+use super::error::http;
+use super::summary::{summary, title};
+use super::{error, value};
 use crate::json::{self, plain};
-use crate::v10_error::http;
-use crate::v10_summary::{summary, title};
-use crate::v10_value;
 
 /// A query's answer. `schema_version` is left out, which clients take for "not known".
 pub fn answered(answered: &Answered, elapsed_ms: u64) -> String {
@@ -40,7 +40,7 @@ pub fn failed(failure: &Failure, text: &str, txn_ts: i64, elapsed_ms: u64) -> (u
 pub fn refused(refusal: &Refusal, txn_ts: i64) -> (u16, String) {
     let (status, code) = http(refusal.reason);
     let mut out = "{\"error\":".to_owned();
-    json::error(&mut out, code, &crate::v10_error::query_message(refusal));
+    json::error(&mut out, code, &error::query_message(refusal));
     out.push_str(",\"summary\":\"\"");
     end(&mut out, txn_ts, Cost::default());
     (status, out)
@@ -76,7 +76,7 @@ fn answer(out: &mut String, of: &Answer, txn_ts: i64) {
         }
         Answer::Object(fields) => {
             let fields = fields.iter().map(|(name, field)| (name.as_str(), field));
-            v10_value::object(out, fields, |out, field| answer(out, field, txn_ts));
+            value::object(out, fields, |out, field| answer(out, field, txn_ts));
         }
         Answer::Page { view, rows, is_next, after } => {
             // What Set.paginate gives has no tag: the Python driver reads a plain object.
@@ -85,7 +85,7 @@ fn answer(out: &mut String, of: &Answer, txn_ts: i64) {
                 if at > 0 {
                     out.push(',');
                 }
-                v10_value::data(out, view, row, txn_ts);
+                value::data(out, view, row, txn_ts);
             }
             out.push(']');
             if let Some(after) = after {
@@ -94,7 +94,7 @@ fn answer(out: &mut String, of: &Answer, txn_ts: i64) {
             }
             out.push_str(if *is_next { "}" } else { "}}" });
         }
-        Answer::Row { view, row: Some(row), .. } => v10_value::data(out, view, row, txn_ts),
+        Answer::Row { view, row: Some(row), .. } => value::data(out, view, row, txn_ts),
         Answer::Row { view, row: None, key: Some(key) } if view.projection.is_none() => {
             out.push_str("{\"@ref\":{\"id\":");
             json::string(out, key);
@@ -103,7 +103,7 @@ fn answer(out: &mut String, of: &Answer, txn_ts: i64) {
             out.push_str("},\"exists\":false,\"cause\":\"not found\"}}");
         }
         Answer::Row { row: None, .. } => out.push_str("null"),
-        Answer::EventSource(token) => v10_value::tagged(out, "@stream", token),
+        Answer::EventSource(token) => value::tagged(out, "@stream", token),
     }
 }
 
@@ -111,18 +111,18 @@ fn constant(out: &mut String, of: &Constant) {
     match of {
         Constant::Null => out.push_str("null"),
         Constant::Bool(b) => plain(out, b),
-        Constant::Number(digits) => v10_value::digits(out, digits),
-        Constant::NotFinite(text) => v10_value::tagged(out, "@double", text),
+        Constant::Number(digits) => value::digits(out, digits),
+        Constant::NotFinite(text) => value::tagged(out, "@double", text),
         Constant::Text(text) => json::string(out, text),
-        Constant::Time(text) => v10_value::tagged(out, "@time", text),
-        Constant::Date(text) => v10_value::tagged(out, "@date", text),
+        Constant::Time(text) => value::tagged(out, "@time", text),
+        Constant::Date(text) => value::tagged(out, "@date", text),
         Constant::Bytes(bytes) => {
             out.push_str("{\"@bytes\":");
             json::base64(out, bytes);
             out.push('}');
         }
-        Constant::Uuid(text) => v10_value::tagged(out, "@uuid", text),
-        Constant::Token(token) => v10_value::tagged(out, "@stream", token),
+        Constant::Uuid(text) => value::tagged(out, "@uuid", text),
+        Constant::Token(token) => value::tagged(out, "@stream", token),
         Constant::Array(items) => {
             out.push('[');
             for (at, item) in items.iter().enumerate() {
@@ -135,7 +135,7 @@ fn constant(out: &mut String, of: &Constant) {
         }
         Constant::Object(fields) => {
             let fields = fields.iter().map(|(name, field)| (name.as_str(), field));
-            v10_value::object(out, fields, constant);
+            value::object(out, fields, constant);
         }
     }
 }

@@ -21,7 +21,7 @@ const MOST_BYTES: u64 = 32 * 1024 * 1024;
 ///
 /// # Errors
 /// As [`Hub::page`]; [`Reason::TimedOut`] when not even the first piece came in time.
-pub(crate) async fn page(
+pub(super) async fn page(
     hub: &Hub,
     access: Access,
     start: StartAt,

@@ -1,41 +1,50 @@
-//! Fauna v10's routes for tokens: `/stream/1` and `/feed/1`.
+//! Fauna v10's routes, and those for tokens answered: `/stream/1` and `/feed/1`.
 //!
 //! Official drivers must work unmodified, so the checks come in the order of Fauna's server and
 //! with its messages; fields that Fauna did not know are ignored, as it did.
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use event_source_door::message::{Access, StartAt, Wire};
+use axum::routing::post;
+use event_source_door::message::{Access, StartAt};
 use event_source_model::cost::Cost;
 use event_source_model::event::{Reason, Refusal, View};
 use event_source_model::position::{Cursor, Position};
 use event_source_wire::v10;
-use event_source_wire::v10_error::{Endpoint, is_said_in_band};
+use event_source_wire::v10::error::{Endpoint, is_said_in_band};
 use serde_json::{Map, Value};
 
-use crate::answer::{json, stream as stream_answer, v10_refusal};
+use super::{feed as pages, headers, query};
+use crate::answer::{json, refused, stream as stream_answer};
 use crate::body::StreamBody;
 use crate::credentials;
 use crate::hub::{Format, Hub};
 use crate::request;
-use crate::{v10_feed, v10_headers};
 
 const CONTENT_TYPE: &str = "application/json;charset=utf-8";
 const DEFAULT_PAGE: u32 = 16;
 
-pub(crate) async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+pub(crate) fn routes() -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/stream/1", post(stream))
+        .route("/feed/1", post(feed))
+        .route("/query/1", post(query::query))
+}
+
+async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     let (parts, body) = match request::read(request).await {
         Ok(read) => read,
         Err(response) => return response,
     };
     let (start, opened) = match asked(&hub, &parts, &body) {
         Ok((access, start, _)) => {
-            let format = Format::V10(v10_headers::frames(&parts.headers));
+            let format = Format::of(headers::frames(&parts.headers));
             let client = request::client(&parts);
             (start.clone(), hub.open(access, start, format, client).await)
         }
@@ -52,23 +61,23 @@ pub(crate) async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Res
         Err(refusal) if is_said_in_band(refusal.reason) => {
             stream_answer(CONTENT_TYPE, Body::from(refused_stream(&refusal, &start)))
         }
-        Err(refusal) => v10_refusal(&refusal, Endpoint::Stream),
+        Err(refusal) => refuse(&refusal, Endpoint::Stream),
     }
 }
 
-pub(crate) async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     let (parts, body) = match request::read(request).await {
         Ok(read) => read,
         Err(response) => return response,
     };
     let asked = asked(&hub, &parts, &body);
-    let time = match v10_headers::time(&parts.headers) {
+    let time = match headers::time(&parts.headers) {
         Ok(time) => time,
         Err(wrong) => return wrong.into(),
     };
     let (start, page) = match asked {
         Ok((access, start, size)) => {
-            (start.clone(), v10_feed::page(&hub, access, start, size, time).await)
+            (start.clone(), pages::page(&hub, access, start, size, time).await)
         }
         Err(refusal) => (StartAt::Token, Err(refusal)),
     };
@@ -79,7 +88,7 @@ pub(crate) async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Respo
             let own = own.or(refusal.cursor.clone()).unwrap_or_default();
             json(StatusCode::OK, v10::error_page(&refusal, &own))
         }
-        Err(refusal) => v10_refusal(&refusal, Endpoint::Feed),
+        Err(refusal) => refuse(&refusal, Endpoint::Feed),
     }
 }
 
@@ -95,7 +104,7 @@ fn asked(hub: &Hub, parts: &Parts, body: &[u8]) -> Result<(Access, StartAt, u32)
         return Err(Refusal::new(Reason::Unauthorized, "no credential was given"));
     };
     let required = hub.config().require_secret;
-    let access = credentials::access(Wire::V10, Some(token), Some(credential), required)?;
+    let access = credentials::access(Some(token), Some(credential), required)?;
     Ok((access, start, page_size))
 }
 
@@ -175,6 +184,11 @@ fn own_cursor(refusal: &Refusal, start: &StartAt) -> Option<Cursor> {
         }
         StartAt::Token | StartAt::Snapshot => None,
     }
+}
+
+fn refuse(refusal: &Refusal, endpoint: Endpoint) -> Response {
+    let (status, body) = v10::http_error(refusal, endpoint);
+    refused(status, body, refusal.reason)
 }
 
 fn invalid(message: impl Into<String>) -> Refusal {

@@ -7,8 +7,8 @@ use event_source_model::image::{Image, Key};
 use event_source_model::position::Position;
 
 use crate::json::{self, plain};
-pub use crate::native_value::Numbers;
-use crate::native_value::{self as values};
+use crate::plain as values;
+use crate::plain::Numbers;
 use crate::shown::Shown;
 
 /// What a reader asked to see.
@@ -62,7 +62,7 @@ pub fn snapshot_complete(out: &mut String, view: &View, position: &Position) {
 
 /// Appends an error, in a stream the last thing said, or the body of a response.
 pub fn error(out: &mut String, refusal: &Refusal) {
-    coded_error(out, crate::native_code(refusal.reason), refusal);
+    coded_error(out, super::error::code(refusal.reason), refusal);
 }
 
 /// [`error`] with a code that no reason has, such as `method_not_allowed`.

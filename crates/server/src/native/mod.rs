@@ -1,0 +1,11 @@
+//! The native protocol: `/v1/stream` and `/v1/feed`.
+//!
+//! - [`routes`]: which request is answered how
+//! - [`renderer`]: events as JSON lines or server-sent events
+//! - [`params`]: what a request may ask for
+
+mod params;
+mod renderer;
+mod routes;
+
+pub(crate) use routes::routes;

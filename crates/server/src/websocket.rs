@@ -1,0 +1,118 @@
+//! What every WebSocket of ours has in common: who may open one, how much a message may be, and that it
+//! counts as a client and keeps the server until it has said goodbye.
+//!
+//! A browser lets any page open a WebSocket anywhere: the Origin is looked at here, with the same list as
+//! for CORS. Over HTTP/1.1 it is an upgrade, over HTTP/2 an extended CONNECT (RFC 8441).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts as _;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse as _, Response};
+
+use crate::accept::Connection;
+use crate::answer::http_error;
+use crate::cors;
+use crate::hub::Hub;
+
+/// Longer than any message that a protocol of ours takes.
+const LONGEST_MESSAGE: usize = 1 << 20;
+/// A peer that takes nothing for so long is gone.
+const SEND_TIME: Duration = Duration::from_secs(30);
+/// The code of a close when the server stops or the connection is no longer served.
+pub(crate) const GOING_AWAY: u16 = 1001;
+
+/// Upgrades the connection and hands it to `serve`, which owns it until it returns.
+///
+/// # Errors
+/// A response for a request that is no WebSocket's, or comes from a page that may not.
+pub(crate) async fn accept<F>(
+    hub: &Arc<Hub>,
+    parts: &mut Parts,
+    serve: impl FnOnce(Socket) -> F + Send + 'static,
+) -> Result<Response, Response>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    if !cors::may_upgrade(&hub.config().cors_origins, parts) {
+        return Err(http_error(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "event_source.cors_origins does not name the origin of this page",
+        ));
+    }
+    let upgrade = WebSocketUpgrade::from_request_parts(parts, hub).await;
+    let upgrade = upgrade.map_err(|refused| refused.into_response())?;
+    let connection = parts.extensions.get::<Arc<Connection>>().cloned();
+    let upgrade = upgrade.max_message_size(LONGEST_MESSAGE).max_frame_size(LONGEST_MESSAGE);
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        serve(Socket { socket }).await;
+        drop(connection);
+    }))
+}
+
+/// An open WebSocket.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    socket: WebSocket,
+}
+
+/// The peer is gone, or as good as.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+impl Socket {
+    /// Sends a text message, and waits until it was written.
+    ///
+    /// # Errors
+    /// [`Gone`]; nothing more can be sent.
+    pub(crate) async fn send(&mut self, text: impl Into<String>) -> Result<(), Gone> {
+        self.write(Message::Text(text.into().into())).await
+    }
+
+    /// The next text of the peer's; `None` once it has closed. Pings are answered by the library.
+    ///
+    /// Nothing is lost when it is dropped before it returns.
+    pub(crate) async fn receive(&mut self) -> Option<String> {
+        loop {
+            match self.socket.recv().await? {
+                Ok(Message::Text(text)) => return Some(text.as_str().to_owned()),
+                // Some clients send text as binary.
+                Ok(Message::Binary(bytes)) => {
+                    return Some(String::from_utf8_lossy(&bytes).into_owned());
+                }
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(Message::Close(_)) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Asks whether the peer is still there.
+    ///
+    /// # Errors
+    /// As [`Socket::send`].
+    pub(crate) async fn ping(&mut self) -> Result<(), Gone> {
+        self.write(Message::Ping(bytes::Bytes::new())).await
+    }
+
+    /// Says goodbye. The peer may be gone already, and then needs none.
+    pub(crate) async fn close(mut self, code: u16, reason: &'static str) {
+        let close = CloseFrame { code, reason: reason.into() };
+        if self.write(Message::Close(Some(close))).await.is_ok() {
+            // Until the peer has closed too, or does not within the time of a message.
+            let _ =
+                tokio::time::timeout(SEND_TIME, async { while self.receive().await.is_some() {} })
+                    .await;
+        }
+    }
+
+    async fn write(&mut self, message: Message) -> Result<(), Gone> {
+        match tokio::time::timeout(SEND_TIME, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Gone),
+        }
+    }
+}
