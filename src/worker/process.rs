@@ -247,9 +247,7 @@ impl Process {
                 // that says it is live would lose what was committed until then.
                 let request = tailer.has_looked().then(|| requests.pop_front()).flatten();
                 match request {
-                    Some(ToWorker::Streams(streams)) => {
-                        self.place.streams.store(streams.len() as u32, SeqCst);
-                    }
+                    Some(ToWorker::Streams(open)) => self.place.streams.store(open, SeqCst),
                     Some(request) => answerer.answer(request, &tailer, &mut out),
                     None => {}
                 }

@@ -43,8 +43,8 @@ pub enum ToWorker {
     Query { request: RequestId, secret: Option<String>, ask: Ask },
     /// A stream ended.
     Close { grant: GrantId },
-    /// What `event_source.streams` shows, whole, at most once a second.
-    Streams(Vec<StreamStatus>),
+    /// How many streams are open; when that changed, at most once a second.
+    Streams(u32),
 }
 
 /// Who asks for what.
@@ -204,18 +204,4 @@ pub struct TailChange {
     pub before: Option<Arc<Image>>,
     pub after: Option<Arc<Image>>,
     pub seen_by: Vec<(SourceId, EventType)>,
-}
-
-/// One row of `event_source.streams`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StreamStatus {
-    pub id: u64,
-    /// The protocol.
-    pub wire: String,
-    pub source: SourceId,
-    pub client: String,
-    pub txn_ts: i64,
-    pub sent: u64,
-    /// Microseconds since 1970.
-    pub since: i64,
 }

@@ -3,7 +3,6 @@
 //! It guarantees that a connection over the limit gets a clear refusal rather than silence, and
 //! that a failure to accept (no descriptor left) is waited out rather than spun on.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +38,6 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 /// somebody holds this: a WebSocket does when HTTP is done with it.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) client: SocketAddr,
     _place: Place,
     _busy: Busy,
 }
@@ -85,9 +83,9 @@ impl Acceptor {
                 () = stop.wait() => return,
             };
             match accepted {
-                Ok((stream, address)) => {
+                Ok((stream, _)) => {
                     backoff = Duration::from_millis(10);
-                    self.admit(stream, address);
+                    self.admit(stream);
                 }
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
@@ -99,7 +97,7 @@ impl Acceptor {
         }
     }
 
-    fn admit(&self, stream: TcpStream, address: SocketAddr) {
+    fn admit(&self, stream: TcpStream) {
         let place = Place::take(&self.clients);
         let limit = self.hub.config().max_clients as usize;
         if place.number > limit + REFUSED_IN_WORDS {
@@ -107,7 +105,7 @@ impl Acceptor {
         }
         let over = place.number > limit;
         let this = self.clone();
-        let connection = Connection { client: address, _place: place, _busy: self.busy.clone() };
+        let connection = Connection { _place: place, _busy: self.busy.clone() };
         tokio::spawn(async move {
             let stop = this.hub.shutdown();
             let served = this.serve(stream, Arc::new(connection), over, stop);

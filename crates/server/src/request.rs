@@ -1,6 +1,5 @@
-//! What a request brings besides its parameters: the body, read within bounds, and its sender.
+//! The body of a request, read within bounds.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::to_bytes;
@@ -10,7 +9,6 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 
-use crate::accept::Connection;
 use crate::answer::http_error;
 
 /// Longer than any token, cursor and list of names together.
@@ -39,12 +37,6 @@ pub(crate) async fn read(request: Request) -> Result<(Parts, Bytes), Response> {
             "the request body did not come in time",
         )),
     }
-}
-
-/// The sender's address, as `event_source.streams` shows it.
-pub(crate) fn client(parts: &Parts) -> String {
-    let connection = parts.extensions.get::<Arc<Connection>>();
-    connection.map(|connection| connection.client.to_string()).unwrap_or_default()
 }
 
 fn is_too_long(error: &axum::Error) -> bool {

@@ -329,22 +329,13 @@ async fn a_client_that_leaves_before_the_answer_leaves_no_stream_behind() {
 }
 
 #[tokio::test]
-async fn open_streams_are_reported() {
+async fn the_worker_is_told_how_many_streams_are_open() {
     let mut worker = Worker::start(config()).await;
     let mut client = Client::two(worker.address).await;
-    let mut lines = live(&mut worker, &mut client).await;
-    worker.tails(tail_of(1000, 1010, 1, "x")).await;
-    assert_eq!(lines.keys(1).await, [1]);
-    loop {
-        let report = worker.hears_report().await;
-        if let [only] = report.as_slice()
-            && only.sent == 1
-        {
-            assert_eq!((only.source, only.txn_ts), (support::SOURCE, 1010));
-            assert!(only.client.starts_with("127.0.0.1:"));
-            break;
-        }
-    }
+    let lines = live(&mut worker, &mut client).await;
+    while worker.hears_report().await != 1 {}
+    drop(lines);
+    while worker.hears_report().await != 0 {}
 }
 
 /// Within a snapshot from 1000 on, of which the last rows were of 1005.

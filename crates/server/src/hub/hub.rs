@@ -58,7 +58,6 @@ impl Hub {
         access: Access,
         start: StartAt,
         format: Format,
-        client: String,
     ) -> Result<Subscription, Refusal> {
         let (reply, answer) = oneshot::channel();
         {
@@ -66,7 +65,7 @@ impl Hub {
             let open = state.streams.len() + state.pending.len();
             self.admit(open)?;
             let before_token = format.may_start_before_token();
-            let pending = Pending::Open { format, client, reply };
+            let pending = Pending::Open { format, reply };
             state.open(access, start, before_token, pending);
         }
         self.outgoing.notify_one();

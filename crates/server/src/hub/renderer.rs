@@ -16,9 +16,6 @@ pub trait Renderer: Debug + Send + Sync {
     /// the other would, and so their streams share one rendering.
     fn name(&self) -> String;
 
-    /// What `event_source.streams` calls the protocol.
-    fn wire(&self) -> &'static str;
-
     /// An event; nothing where the protocol has no word for it. Of a change and its share of the time, in
     /// microseconds.
     fn event(&self, out: &mut String, view: &View, shown: Shown<'_>, micros: u64);

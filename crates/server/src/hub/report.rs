@@ -1,8 +1,8 @@
-//! What `event_source.streams` shows, statuses of quiet streams, and tokens that expire.
+//! What time alone brings about: statuses of quiet streams, tokens that expire, and the worker's count.
 
 use std::time::{Duration, Instant};
 
-use event_source_door::message::{StreamStatus, ToWorker};
+use event_source_door::message::ToWorker;
 
 use super::state::State;
 use super::stream::{Phase, StreamId};
@@ -10,20 +10,10 @@ use super::stream::{Phase, StreamId};
 /// The worker is told at most this often.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Whether and when the worker was told.
+/// When the worker was told how many streams there are, and what.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    last: Option<Instant>,
-    /// A stream came or went.
-    touched: bool,
-    /// Events sent, over all streams, when the worker was last told.
-    sent: u64,
-}
-
-impl Report {
-    pub(super) fn touch(&mut self) {
-        self.touched = true;
-    }
+    last: Option<(Instant, u32)>,
 }
 
 impl State {
@@ -52,26 +42,14 @@ impl State {
     }
 
     fn tell_worker(&mut self) {
-        let sent = self.streams.values().map(|s| s.sent).sum();
-        let due = self.report.last.is_none_or(|last| last.elapsed() >= EVERY);
-        let waiting = self.outgoing.iter().any(|m| matches!(m, ToWorker::Streams(_)));
-        if !due || waiting || !(self.report.touched || self.report.sent != sent) {
-            return;
+        let open = self.streams.len() as u32;
+        let is_due =
+            self.report.last.is_none_or(|(last, told)| told != open && last.elapsed() >= EVERY);
+        if is_due {
+            self.report.last = Some((Instant::now(), open));
+            // A worker that is busy reads the newest count only.
+            self.outgoing.retain(|message| !matches!(message, ToWorker::Streams(_)));
+            self.outgoing.push_back(ToWorker::Streams(open));
         }
-        self.report = Report { last: Some(Instant::now()), touched: false, sent };
-        let closed = self.memory.closed();
-        let rows = self.streams.values().map(|stream| StreamStatus {
-            id: stream.id,
-            wire: stream.format.wire().to_owned(),
-            source: stream.source,
-            client: stream.client.clone(),
-            txn_ts: match (stream.phase, closed) {
-                (Phase::Live, Some(closed)) => stream.position.txn_ts.max(closed),
-                _ => stream.position.txn_ts,
-            },
-            sent: stream.sent,
-            since: stream.since,
-        });
-        self.outgoing.push_back(ToWorker::Streams(rows.collect()));
     }
 }

@@ -17,7 +17,6 @@ use super::renderer::{AtStop, Format};
 use super::report::Report;
 use super::shapes::Shapes;
 use super::stream::{Phase, Stream, StreamId};
-use crate::clock;
 
 /// What is answered to someone who asked.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
@@ -25,7 +24,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 /// A request that the worker has not answered yet.
 #[derive(Debug)]
 pub(super) enum Pending {
-    Open { format: Format, client: String, reply: Reply<Subscription> },
+    Open { format: Format, reply: Reply<Subscription> },
     Page { reply: Reply<Page> },
     Query { reply: Reply<Result<Answered, Failure>> },
 }
@@ -56,7 +55,7 @@ pub(super) struct Followers {
 pub(super) struct State {
     /// What waits to be written to the worker. Bounded: a request is refused when `max_streams`
     /// are unanswered, a stream has at most one read and one close in here, and there is at most
-    /// one report.
+    /// one count of streams.
     pub(super) outgoing: VecDeque<ToWorker>,
     last_request: RequestId,
     pub(super) pending: HashMap<RequestId, Pending>,
@@ -157,13 +156,13 @@ impl State {
 
     fn opened(&mut self, hub: &Arc<Hub>, request: RequestId, opened: Opened) -> Answer {
         let (source, grant) = (opened.source, opened.grant);
-        let Some(Pending::Open { format, client, reply }) = self.pending.remove(&request) else {
+        let Some(Pending::Open { format, reply }) = self.pending.remove(&request) else {
             self.outgoing.push_back(ToWorker::Close { grant });
             return Answer::None;
         };
         self.last_stream += 1;
         let id = self.last_stream;
-        let stream = Stream::new(id, opened, format.clone(), client, clock::now());
+        let stream = Stream::new(id, opened, format.clone());
         let subscription =
             Subscription::new(Arc::clone(hub), id, Arc::clone(&stream.queue), format.clone());
         let view = Arc::clone(&stream.view);
@@ -175,7 +174,6 @@ impl State {
         followers.formats.entry(format).or_default().insert(id);
         self.grants.entry(grant).or_default().insert(id);
         self.streams.insert(id, stream);
-        self.report.touch();
         self.catch_up(id);
         Answer::Opened(reply, subscription)
     }
@@ -248,7 +246,6 @@ impl State {
             }
         }
         self.outgoing.push_back(ToWorker::Close { grant: stream.grant });
-        self.report.touch();
     }
 
     /// A stream's queue has room again.

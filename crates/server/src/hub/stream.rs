@@ -47,11 +47,6 @@ pub(super) struct Stream {
     pub(super) matched_since: i64,
     /// Microseconds since 1970.
     pub(super) expires: Option<i64>,
-    pub(super) client: String,
-    /// Microseconds since 1970.
-    pub(super) since: i64,
-    /// Events queued.
-    pub(super) sent: u64,
     /// When something was last queued.
     pub(super) last_word: Instant,
     /// How many events the next batch may have.
@@ -73,13 +68,7 @@ struct Spent {
 }
 
 impl Stream {
-    pub(super) fn new(
-        id: StreamId,
-        opened: Opened,
-        format: Format,
-        client: String,
-        since: i64,
-    ) -> Self {
+    pub(super) fn new(id: StreamId, opened: Opened, format: Format) -> Self {
         let skip = opened.position.skipping.map(|token| Skip { token, start: opened.start });
         let mut stream = Self {
             id,
@@ -93,9 +82,6 @@ impl Stream {
             skip,
             matched_since: opened.matched_since,
             expires: opened.expires,
-            client,
-            since,
-            sent: 0,
             last_word: Instant::now(),
             batch: FIRST_BATCH,
             collection: opened.collection,
@@ -221,7 +207,6 @@ impl Stream {
 
     fn count(&mut self, chunks: &[Chunk]) {
         if !chunks.is_empty() {
-            self.sent += chunks.iter().map(|c| u64::from(c.events)).sum::<u64>();
             chunks.iter().for_each(|chunk| self.spent.said += chunk.cost);
             self.last_word = Instant::now();
         }

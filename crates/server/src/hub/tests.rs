@@ -38,10 +38,6 @@ impl Renderer for Lines {
         format!("{self:?}")
     }
 
-    fn wire(&self) -> &'static str {
-        "lines"
-    }
-
     fn event(&self, out: &mut String, _view: &View, shown: Shown<'_>, _micros: u64) {
         let text = shown.image().and_then(|image| image.values[0].text()).unwrap_or_default();
         out.push_str(&format!("{} {text}\n", shown.kind.name()));
@@ -103,8 +99,7 @@ async fn follow_until(hub: &Arc<Hub>, format: Format, expires: Option<i64>) -> S
             }
         }
     };
-    let (subscription, ()) =
-        tokio::join!(hub.open(access, StartAt::Token, format, String::new()), answering);
+    let (subscription, ()) = tokio::join!(hub.open(access, StartAt::Token, format), answering);
     subscription.unwrap()
 }
 
@@ -310,7 +305,7 @@ async fn streams_over_the_limit_are_refused_and_a_closed_one_makes_room() {
     let one = follow(&hub, paced()).await;
     let _two = follow(&hub, paced()).await;
     let access = Access { token: "est_t".to_owned(), secret: None };
-    let refused = hub.open(access, StartAt::Token, paced(), String::new()).await;
+    let refused = hub.open(access, StartAt::Token, paced()).await;
     assert_eq!(refused.unwrap_err().reason, Reason::LimitExceeded);
     drop(one);
     follow(&hub, paced()).await;

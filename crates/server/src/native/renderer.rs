@@ -52,10 +52,6 @@ impl Renderer for Native {
         format!("native {self:?}")
     }
 
-    fn wire(&self) -> &'static str {
-        "native"
-    }
-
     fn event(&self, out: &mut String, view: &View, shown: Shown<'_>, _micros: u64) {
         self.framed(out, Some((view, shown.position)), |out| {
             native::event(out, view, shown, self.options);

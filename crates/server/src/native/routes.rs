@@ -49,7 +49,7 @@ async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Response {
         params.finish()?;
         let framing = if sse { Framing::Sse } else { Framing::Lines };
         let renderer = Native { framing, options: asked.options };
-        hub.open(asked.access, asked.start, Format::of(renderer), request::client(&parts)).await
+        hub.open(asked.access, asked.start, Format::of(renderer)).await
     };
     match opened.await {
         Ok(subscription) => {
@@ -73,8 +73,7 @@ async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Response {
         params.finish()?;
         let page = hub.page(asked.access.clone(), asked.start, whole(page_size)).await?;
         let page = if wait > Duration::ZERO && is_idle(&page) {
-            let client = request::client(&parts);
-            wait_for_events(&hub, asked.access, page, page_size, wait, client).await?
+            wait_for_events(&hub, asked.access, page, page_size, wait).await?
         } else {
             page
         };
@@ -134,11 +133,10 @@ async fn wait_for_events(
     idle: Page,
     page_size: u32,
     wait: Duration,
-    client: String,
 ) -> Result<Page, Refusal> {
     let start = StartAt::Cursor(idle.view.cursor(&idle.position));
     let format = Format::of(Native { framing: Framing::Lines, options: Options::default() });
-    let waited = hub.open(access.clone(), start.clone(), format, client).await?;
+    let waited = hub.open(access.clone(), start.clone(), format).await?;
     // Over time the page is read again all the same: its cursor has moved on.
     let _ = tokio::time::timeout(wait, something_happens(&waited)).await;
     drop(waited);

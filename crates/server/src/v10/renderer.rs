@@ -29,10 +29,6 @@ impl Renderer for V10 {
         format!("v10 {self:?}")
     }
 
-    fn wire(&self) -> &'static str {
-        "v10"
-    }
-
     fn event(&self, out: &mut String, view: &View, shown: Shown<'_>, micros: u64) {
         if v10::is_shown(shown) {
             v10::event(out, view, shown, micros);

@@ -45,8 +45,7 @@ async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     let (start, opened) = match asked(&hub, &parts, &body) {
         Ok((access, start, _)) => {
             let format = Format::of(headers::frames(&parts.headers));
-            let client = request::client(&parts);
-            (start.clone(), hub.open(access, start, format, client).await)
+            (start.clone(), hub.open(access, start, format).await)
         }
         Err(refusal) => (StartAt::Token, Err(refusal)),
     };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use event_source_door::frame::{self, Reader};
 use event_source_door::message::{
-    Batch, Config, Opened, RequestId, StartAt, StreamStatus, Tail, ToServer, ToWorker,
+    Batch, Config, Opened, RequestId, StartAt, Tail, ToServer, ToWorker,
 };
 use event_source_model::event::{Page, Refusal};
 use event_source_server::door::{Door, DoorError};
@@ -28,7 +28,7 @@ pub(crate) struct Worker {
     pub(crate) address: SocketAddr,
     pub(crate) server: JoinHandle<Result<(), DoorError>>,
     /// The last report, which tests that do not ask for it pass over.
-    pub(crate) streams: Vec<StreamStatus>,
+    pub(crate) streams: u32,
 }
 
 impl Worker {
@@ -49,8 +49,7 @@ impl Worker {
         });
         ours.set_nonblocking(true).expect("a live socket");
         let stream = UnixStream::from_std(ours).expect("a runtime");
-        let mut worker =
-            Self { stream, reader: Reader::default(), address, server, streams: Vec::new() };
+        let mut worker = Self { stream, reader: Reader::default(), address, server, streams: 0 };
         assert!(matches!(worker.hears().await, ToWorker::Hello { .. }));
         let version = env!("CARGO_PKG_VERSION").to_owned();
         worker.says(&ToServer::Welcome { version, config }).await;
@@ -80,7 +79,7 @@ impl Worker {
         }
     }
 
-    pub(crate) async fn hears_report(&mut self) -> Vec<StreamStatus> {
+    pub(crate) async fn hears_report(&mut self) -> u32 {
         loop {
             if let ToWorker::Streams(streams) = self.hears_any().await {
                 return streams;

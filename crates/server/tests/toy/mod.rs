@@ -23,7 +23,7 @@ pub(crate) fn routes() -> Router<Arc<Hub>> {
 
 async fn follow(State(hub): State<Arc<Hub>>, Path(token): Path<String>) -> Response {
     let access = Access { token, secret: None };
-    match hub.open(access, StartAt::Token, Format::of(Toy), String::new()).await {
+    match hub.open(access, StartAt::Token, Format::of(Toy)).await {
         Ok(subscription) => Body::new(StreamBody::new(subscription)).into_response(),
         Err(refusal) => (StatusCode::FORBIDDEN, refusal.message).into_response(),
     }
@@ -35,10 +35,6 @@ struct Toy;
 impl Renderer for Toy {
     fn name(&self) -> String {
         "toy".to_owned()
-    }
-
-    fn wire(&self) -> &'static str {
-        "toy"
     }
 
     fn event(&self, out: &mut String, view: &View, shown: Shown<'_>, _micros: u64) {
