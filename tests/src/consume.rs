@@ -9,9 +9,11 @@ pub mod event;
 pub mod feed;
 pub mod http;
 pub mod latency;
+pub mod lines;
 pub mod sql;
 pub mod stream;
 pub mod v10;
+pub mod websocket;
 
 pub use event::{Event, Kind, Page, WireError};
 pub use feed::Feed;

@@ -6,17 +6,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use tokio::runtime::Runtime;
-use tokio::time::timeout;
 
 use super::event::{Event, Kind, WireError};
-use super::http::{self, Connection, Failed, Version, accepted, runtime};
+use super::http::{self, Failed, Version};
+use super::lines::Lines;
 
 /// An event on the v10 wire: exactly these fields, since some drivers refuse others.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -112,12 +108,7 @@ fn each(fields: Map<String, Value>) -> Value {
 
 /// An open `/stream/1`. Dropping it breaks the connection.
 #[derive(Debug)]
-pub struct V10Stream {
-    body: Incoming,
-    read: BytesMut,
-    _connection: Connection,
-    runtime: Runtime,
-}
+pub struct V10Stream(Lines);
 
 impl V10Stream {
     /// Opens a stream as the drivers do. `secret` is the Bearer, a token or a secret.
@@ -128,47 +119,27 @@ impl V10Stream {
         token: &str,
         cursor: Option<&str>,
     ) -> Result<Self, Failed> {
-        let runtime = runtime()?;
-        let (connection, answer) = runtime.block_on(async {
-            let mut connection = Connection::open(address, version).await?;
-            let mut body = json!({ "token": token });
-            if let Some(cursor) = cursor {
-                body["cursor"] = json!(cursor);
-            }
-            let bearer = format!("Bearer {secret}");
-            let headers = [("authorization", bearer.as_str())];
-            let answer = connection.post(address, "/stream/1", &headers, &body).await?;
-            Ok::<_, Failed>((connection, accepted(answer).await?))
-        })?;
-        let body = answer.into_body();
-        Ok(Self { body, read: BytesMut::new(), _connection: connection, runtime })
+        let mut body = json!({ "token": token });
+        if let Some(cursor) = cursor {
+            body["cursor"] = json!(cursor);
+        }
+        let bearer = format!("Bearer {secret}");
+        let headers = [("authorization", bearer.as_str())];
+        Lines::open(address, version, "/stream/1", &headers, &body).map(Self)
     }
 
     /// The next event as it is on the wire; `None` when the body ended cleanly.
     pub fn next(&mut self, within: Duration) -> Result<Option<Tagged>, Failed> {
-        self.next_line(within)?.map(|line| tagged_line(line.as_bytes())).transpose()
+        self.0.next(within)?.map(|line| tagged_line(line.as_bytes())).transpose()
     }
 
     /// The next event's line with its end, looked at as [`V10Stream::next`] does.
     pub fn next_line(&mut self, within: Duration) -> Result<Option<String>, Failed> {
-        loop {
-            if let Some(end) = self.read.iter().position(|b| *b == b'\n') {
-                let line = self.read.split_to(end + 1);
-                tagged_line(&line)?;
-                let line = String::from_utf8(line.to_vec());
-                return line.map(Some).map_err(|e| Failed::Malformed(e.to_string()));
-            }
-            let frame = self.runtime.block_on(async { timeout(within, self.body.frame()).await });
-            match frame {
-                Err(_) => return Err(Failed::TimedOut(within)),
-                Ok(None) => return Ok(None),
-                Ok(Some(frame)) => {
-                    if let Ok(data) = frame?.into_data() {
-                        self.read.extend_from_slice(&data);
-                    }
-                }
-            }
+        let line = self.0.next(within)?;
+        if let Some(line) = &line {
+            tagged_line(line.as_bytes())?;
         }
+        Ok(line)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The triggers are the hard part of any capture by triggers: they update other rows of the same
 //! table and the same statement, so that changes fire in another order than they happened.
+#![allow(dead_code, reason = "each test uses its own part")]
 
 use event_source_tests::rebuild::Identity;
 use postgres::Client;
@@ -19,7 +20,6 @@ pub(crate) enum Shape {
     /// A changed key may move a row between partitions.
     Partitioned,
     /// No primary key: rows are a bag, and several may be equal.
-    #[allow(dead_code, reason = "the controls do without")]
     Keyless,
 }
 

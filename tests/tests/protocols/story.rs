@@ -1,0 +1,40 @@
+//! What happened to a table, in the order in which somebody was told.
+
+use serde_json::Value;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Add,
+    Update,
+    Remove,
+}
+
+/// A change of one row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Change {
+    pub kind: Kind,
+    /// As a text, which is the same everywhere.
+    pub key: String,
+    /// The row, where it is told.
+    pub row: Option<Value>,
+}
+
+impl Change {
+    pub(crate) fn new(kind: Kind, key: &Value, row: Option<Value>) -> Self {
+        let key = key.as_str().map_or_else(|| key.to_string(), ToOwned::to_owned);
+        Self { kind, key, row }
+    }
+
+    pub(crate) fn without_row(&self) -> Self {
+        Self { row: None, ..self.clone() }
+    }
+
+    /// Null and absent are one where a wire has no null.
+    pub(crate) fn without_nulls(&self) -> Self {
+        let mut change = self.clone();
+        if let Some(Value::Object(fields)) = &mut change.row {
+            fields.retain(|_, value| !value.is_null());
+        }
+        change
+    }
+}
