@@ -53,6 +53,7 @@ mod tests {
             projection: None,
             watch: None,
             types: Types::ALL,
+            every_delete: false,
             role: role(),
         }
     }
@@ -111,6 +112,19 @@ mod tests {
         assert_eq!(see(&all, None, row(&[int(1)])), Some(Add));
         assert_eq!(see(&all, row(&[int(1)]), row(&[int(1)])), Some(Update));
         assert_eq!(see(&all, row(&[int(1)]), None), Some(Remove));
+    }
+
+    #[pg_test]
+    fn a_source_of_every_delete_is_told_of_those_that_its_filter_would_hold_back() {
+        table("create table t (c1 int primary key, c2 int)");
+        let filtered = filtered(Set::Collection, "c2 > 1", &[(2, "c2")]);
+        let every_delete = Definition { every_delete: true, ..filtered.clone() };
+        let (outside, inside) = (row(&[int(1), int(1)]), row(&[int(1), int(2)]));
+        assert_eq!(see(&filtered, outside.clone(), None), None);
+        assert_eq!(see(&every_delete, outside.clone(), None), Some(Remove));
+        assert_eq!(see(&every_delete, inside.clone(), outside.clone()), Some(Remove));
+        assert_eq!(see(&every_delete, outside.clone(), outside.clone()), None, "not deleted");
+        assert_eq!(see(&every_delete, None, outside), None);
     }
 
     #[pg_test]

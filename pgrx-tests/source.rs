@@ -163,6 +163,7 @@ mod tests {
             projection: None,
             watch: None,
             types: Types::ALL,
+            every_delete: false,
             role: Named { oid: role.to_u32(), name: "reader".to_owned() },
         };
         match privileges::require(role, &definition, table) {

@@ -157,8 +157,9 @@ impl<'a> Look<'a> {
 
     fn membership(&mut self, member: &Member, within: Membership) -> Result<Membership> {
         let Some(filter) = member.filter else { return Ok(within) };
+        let is_told = member.rule.every_delete && self.change.after.is_none();
         Ok(Membership {
-            before: within.before && self.passes(filter, Side::Before)?,
+            before: within.before && (is_told || self.passes(filter, Side::Before)?),
             after: within.after && self.passes(filter, Side::After)?,
             ..within
         })

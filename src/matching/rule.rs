@@ -11,6 +11,8 @@ use event_source_model::value::Value;
 pub(super) struct Rule {
     types: Types,
     watch: Option<Watch>,
+    /// See [`Definition::every_delete`].
+    pub(super) every_delete: bool,
 }
 
 /// Whether the set held the row before and after a change, and whether what the set shows of a
@@ -24,7 +26,11 @@ pub(super) struct Membership {
 
 impl Rule {
     pub(super) fn of(definition: &Definition) -> Self {
-        Self { types: definition.types, watch: definition.watch.clone() }
+        Self {
+            types: definition.types,
+            watch: definition.watch.clone(),
+            every_delete: definition.every_delete,
+        }
     }
 
     /// The event that the change is for this source, if any.

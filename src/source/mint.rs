@@ -98,6 +98,7 @@ pub(crate) fn define(
         watch: columns("watch", &narrowing.watch)?
             .map(|columns| Watch { columns, of_rows: narrowing.of_rows }),
         types: narrowing.types.as_deref().map_or(Ok(Types::ALL), types)?,
+        every_delete: false,
         role: Named {
             oid: role.to_u32(),
             name: names::role_name(role)

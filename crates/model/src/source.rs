@@ -97,6 +97,9 @@ pub struct Definition {
     /// Which changes of the set's rows count; `None` for any.
     pub watch: Option<Watch>,
     pub types: Types,
+    /// The filter holds back no row that is deleted: for readers who are told of all deletes of the set,
+    /// whatever the row was.
+    pub every_delete: bool,
     /// The role as which the source is evaluated.
     pub role: Named,
 }

@@ -31,23 +31,36 @@ fn source() -> impl Strategy<Value = Source> {
     let numbers = || proptest::option::of(proptest::collection::vec(any::<i16>(), 0..5));
     let watch = (numbers(), any::<bool>())
         .prop_map(|(columns, of_rows)| columns.map(|columns| Watch { columns, of_rows }));
-    let flags = any::<[bool; 3]>().prop_map(|[add, update, remove]| Types { add, update, remove });
+    let flags = any::<[bool; 4]>().prop_map(|[add, update, remove, every_delete]| {
+        (Types { add, update, remove }, every_delete)
+    });
     let collection = (any::<u64>(), any::<u32>());
     let definition =
         (collection, set(), proptest::option::of(filter), numbers(), watch, flags, named())
-            .prop_map(|((collection, generation), set, filter, fields, watch, types, role)| {
-                Definition {
-                    collection,
-                    generation,
+            .prop_map(
+                |(
+                    (collection, generation),
                     set,
                     filter,
                     fields,
-                    projection: None,
                     watch,
-                    types,
+                    (types, every_delete),
                     role,
-                }
-            });
+                )| {
+                    Definition {
+                        collection,
+                        generation,
+                        set,
+                        filter,
+                        fields,
+                        projection: None,
+                        watch,
+                        types,
+                        every_delete,
+                        role,
+                    }
+                },
+            );
     let start = (any::<i64>(), proptest::collection::vec(any::<i64>(), 0..20))
         .prop_map(|(closed, seen)| Start { closed, seen });
     let names = proptest::collection::vec(".{0,8}", 0..5);
@@ -128,6 +141,7 @@ fn a_source_that_makes_too_long_a_token_is_refused() {
         projection: None,
         watch: None,
         types: Types::ALL,
+        every_delete: false,
         role,
     };
     let start = Start { closed: 0, seen: Vec::new() };
