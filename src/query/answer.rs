@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use event_source_model::image::Image;
 use event_source_model::query::{
-    Answer, Answered, Ask, EventSource, Failure, Fault, Name, Of, Rows, Shown, Span, Test,
+    Answer, Answered, Ask, EventSource, Failure, Fault, Name, Of, Order, Rows, Shown, Span, Test,
 };
 use event_source_model::source::{Definition, Set};
 use pgrx::datum::Interval;
@@ -18,7 +18,8 @@ use super::named;
 use crate::error::{Error, Kind};
 use crate::order::reading::Reading;
 use crate::pg::role::ActingAs;
-use crate::{rows, source};
+use crate::rows::{self, Sorting};
+use crate::source;
 
 /// What one page may take, and then one query: the worker answers nobody else meanwhile. A page that is
 /// not full by then says where to go on; what needs more than its pages is refused.
@@ -69,6 +70,13 @@ impl Answering {
                 let definition = self.define(rows, None)?;
                 let (images, after) = self.page(&definition, None, *size, rows.collection.span)?;
                 shown(&definition, images, false, after, rows.collection.span)?
+            }
+            Ask::Sorted { rows, order, skip, limit } => {
+                let definition = self.define(rows, None)?;
+                let (by, span) = (by_columns(rows, order)?, rows.collection.span);
+                let sorting = Sorting { by, skip: *skip, limit: *limit };
+                let images = self.sorted(&definition, &sorting, span)?;
+                shown(&definition, images, false, None, span)?
             }
             Ask::Next { cursor, size, span } => {
                 let next = Next::decode(cursor).ok_or_else(|| {
@@ -147,7 +155,8 @@ impl Answering {
     }
 
     fn event_source(&mut self, asked: &EventSource) -> Result<String, Failure> {
-        let definition = self.define(&asked.rows, asked.watch.as_deref())?;
+        let mut definition = self.define(&asked.rows, asked.watch.as_deref())?;
+        definition.every_delete = asked.every_delete;
         let _acting = ActingAs::restricted(self.role);
         let expires_in = asked.lasts.then(|| Interval::from_micros(0));
         source::token(definition, expires_in).map_err(|error| failure(error, asked.span))
@@ -183,6 +192,28 @@ impl Answering {
         }
     }
 
+    fn sorted(
+        &mut self,
+        definition: &Definition,
+        sorting: &Sorting,
+        span: Span,
+    ) -> Result<Vec<Image>, Failure> {
+        self.check_time(span)?;
+        let images = rows::sorted(definition, sorting).map_err(|error| failure(error, span))?;
+        self.reads += images.len() as u64;
+        self.bytes += images.iter().map(|image| image.bytes() as u64).sum::<u64>();
+        Ok(images)
+    }
+
+    fn check_time(&self, span: Span) -> Result<(), Failure> {
+        if Instant::now() <= self.until {
+            return Ok(());
+        }
+        let message = format!("the query took more than {} ms", LONGEST.as_millis());
+        Err(Failure::new(Fault::TimeOut, message, span)
+            .hint("ask for fewer rows, or for those of an index"))
+    }
+
     fn read(
         &mut self,
         definition: &Definition,
@@ -190,11 +221,7 @@ impl Answering {
         limit: u32,
         span: Span,
     ) -> Result<rows::Rows, Failure> {
-        if Instant::now() > self.until {
-            let message = format!("the query took more than {} ms", LONGEST.as_millis());
-            return Err(Failure::new(Fault::TimeOut, message, span)
-                .hint("ask for fewer rows, or for those of an index"));
-        }
+        self.check_time(span)?;
         let found = rows::page(definition, after, limit).map_err(|error| failure(error, span))?;
         self.reads += u64::from(found.looked_at);
         self.bytes += found.rows.iter().map(|row| row.image.bytes() as u64).sum::<u64>();
@@ -223,6 +250,13 @@ fn shown(
 ) -> Result<Answer, Failure> {
     let view = source::view(definition).map_err(|error| failure(error, span))?;
     Ok(Answer::Page { view, rows, is_next, after })
+}
+
+/// The columns that rows are ordered by.
+fn by_columns(rows: &Rows, order: &[Order]) -> Result<Vec<(String, bool)>, Failure> {
+    let table = named::collection(&rows.collection)?.relation;
+    let column = |order: &Order| Ok((named::column(table, &order.column)?, order.descending));
+    order.iter().map(column).collect()
 }
 
 /// The rows of which some are the first.

@@ -3,6 +3,7 @@
 use event_source_model::source::{Definition, Set};
 use pgrx::spi::quote_identifier;
 
+use super::sorted::Sorting;
 use crate::capture::Selected;
 use crate::error::{Error, Kind, Result};
 use crate::pg::relation::Relation;
@@ -49,6 +50,38 @@ impl Select {
             texts.join(", "),
             source::qualified(table.oid())?,
             order.join(", "),
+        );
+        Ok(select)
+    }
+
+    /// Reads the rows for which the filter holds: the columns selected.
+    pub(super) fn sorted(
+        definition: &Definition,
+        table: &Relation,
+        columns: &Selected,
+        sorting: &Sorting,
+    ) -> Result<Self> {
+        let mut select = Self { text: String::new(), values: Vec::new() };
+        let key = written::primary_key(table.oid())?;
+        let names = columns.shape().columns.iter().map(|column| quote_identifier(&column.name));
+        let names: Vec<String> = names.collect();
+        let filter = match &definition.filter {
+            Some(filter) => filter::written(filter, table)?,
+            None => "true".to_owned(),
+        };
+        let chosen = sorting.by.iter().map(|(column, descending)| {
+            format!("{} {}", quote_identifier(column), if *descending { "desc" } else { "asc" })
+        });
+        let order: Vec<String> =
+            chosen.chain(key.keys.iter().map(|column| column.expression.clone())).collect();
+        let set = select.set(&definition.set, table, &key)?;
+        let limit = sorting.limit.map_or("all".to_owned(), |limit| limit.to_string());
+        select.text = format!(
+            "select {} from {} where {set} and ({filter}) order by {} limit {limit} offset {}",
+            names.join(", "),
+            source::qualified(table.oid())?,
+            order.join(", "),
+            sorting.skip,
         );
         Ok(select)
     }

@@ -34,6 +34,14 @@ pub enum Ask {
         rows: Rows,
         size: u32,
     },
+    /// The rows of a set in an order, cut; answered with a page that has no next one.
+    Sorted {
+        rows: Rows,
+        order: Vec<Order>,
+        skip: u64,
+        /// `None` for all.
+        limit: Option<u32>,
+    },
     /// The page behind one that came before.
     Next {
         cursor: String,
@@ -100,6 +108,13 @@ pub enum Of {
     },
 }
 
+/// A column that rows are ordered by, nulls where PostgreSQL puts them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    pub column: Name,
+    pub descending: bool,
+}
+
 /// What is shown of a row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Shown {
@@ -119,6 +134,8 @@ pub struct EventSource {
     pub watch: Option<Vec<Name>>,
     /// Its token does not expire: it is not given out, and ends with the stream that it is for.
     pub lasts: bool,
+    /// See [`Definition::every_delete`](crate::source::Definition::every_delete).
+    pub every_delete: bool,
     /// Of the call that makes it.
     pub span: Span,
 }

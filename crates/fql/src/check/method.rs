@@ -130,6 +130,7 @@ impl<'a> Scope<'a> {
                     rows,
                     watch: None,
                     lasts: false,
+                    every_delete: false,
                     span: call.span,
                 })
             }
@@ -145,7 +146,13 @@ impl<'a> Scope<'a> {
                 let fields = call.arguments.iter().map(watched);
                 let fields: Vec<Name> = fields.collect::<Result<_, _>>()?;
                 let watch = (!fields.is_empty()).then_some(fields);
-                Meaning::EventSource(EventSource { rows, watch, lasts: false, span: call.span })
+                Meaning::EventSource(EventSource {
+                    rows,
+                    watch,
+                    lasts: false,
+                    every_delete: false,
+                    span: call.span,
+                })
             }
             name => return Err(unsupported(&format!("`.{name}()` of a set"), call.name.span)),
         })
