@@ -12,7 +12,8 @@
 //! - [`number`]: which number a text of digits is
 //! - [`shown`]: an event as a renderer sees it
 //! - [`plain`]: values in plain JSON, for the wires that have no words of their own
-//! - [`native`], [`v10`]: a folder for each wire, which uses nothing of another's
+//! - `tokens`: the pieces of a JSON text, for wires that rewrite it
+//! - [`native`], [`v10`], [`v4`]: a folder for each wire, which uses nothing of another's
 #![forbid(unsafe_code)]
 
 pub mod json;
@@ -20,4 +21,6 @@ pub mod native;
 pub mod number;
 pub mod plain;
 pub mod shown;
+mod tokens;
 pub mod v10;
+pub mod v4;

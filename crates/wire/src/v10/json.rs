@@ -6,12 +6,13 @@
 
 use super::value::digits;
 use crate::json;
+use crate::tokens::Tokens;
 
 /// Appends a JSON text, which PostgreSQL has found valid, in tagged form.
 pub(crate) fn tagged(out: &mut String, text: &str) {
     let mut wraps = objects_to_wrap(text).into_iter();
     let mut open = Vec::new();
-    for token in Tokens(text) {
+    for token in Tokens::of(text) {
         match token {
             "{" => {
                 let wrap = wraps.next().unwrap_or(false);
@@ -33,7 +34,7 @@ fn objects_to_wrap(text: &str) -> Vec<bool> {
     // Indexes into `wraps`; an array stands as `None`.
     let mut open: Vec<Option<usize>> = Vec::new();
     let mut last = "";
-    for token in Tokens(text) {
+    for token in Tokens::of(text) {
         match token {
             "{" => {
                 open.push(Some(wraps.len()));
@@ -53,43 +54,6 @@ fn objects_to_wrap(text: &str) -> Vec<bool> {
         last = token;
     }
     wraps
-}
-
-/// The tokens of a valid JSON text, white space left out.
-struct Tokens<'a>(&'a str);
-
-impl<'a> Iterator for Tokens<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        let rest = self.0.trim_start_matches([' ', '\t', '\n', '\r']);
-        let first = rest.chars().next()?;
-        let length = match first {
-            '"' => string_length(rest),
-            '{' | '}' | '[' | ']' | ':' | ',' => 1,
-            _ => {
-                let ends = |c: char| " \t\n\r{}[]:,\"".contains(c);
-                rest.find(ends).unwrap_or(rest.len())
-            }
-        };
-        let (token, rest) = rest.split_at(length);
-        self.0 = rest;
-        Some(token)
-    }
-}
-
-/// The length of the string literal that `text` begins with, quotes included.
-fn string_length(text: &str) -> usize {
-    let mut escaped = false;
-    for (at, byte) in text.bytes().enumerate().skip(1) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
 }
 
 #[cfg(test)]
