@@ -17,9 +17,8 @@ use event_source_wire::v4::{answer, value};
 use support::{event, image, view};
 
 const ALL: Fields = Fields { action: true, document: true, diff: true, prev: true, index: true };
-const COLLECTION: &str = concat!(
-    r#"{"@ref":{"id":"Product","collection":{"@ref":{"id":"collections"}}}}"#
-);
+const COLLECTION: &str =
+    concat!(r#"{"@ref":{"id":"Product","collection":{"@ref":{"id":"collections"}}}}"#);
 const REF: &str = concat!(
     r#"{"@ref":{"id":"1","collection":"#,
     r#"{"@ref":{"id":"Product","collection":{"@ref":{"id":"collections"}}}}}}"#
@@ -134,10 +133,7 @@ fn only_the_fields_that_were_asked_for_are_there() {
         r#"{"type":"version","txn":1000,"event":{"action":"create"}}"#
     );
     let index = Fields { index: true, ..Fields::NONE };
-    assert_eq!(
-        only(&Of::Document, index, &created),
-        r#"{"type":"version","txn":1000,"event":{}}"#
-    );
+    assert_eq!(only(&Of::Document, index, &created), r#"{"type":"version","txn":1000,"event":{}}"#);
 }
 
 #[test]
@@ -317,10 +313,7 @@ fn a_stream_ends_with_a_code_and_a_description() {
     }
     let (code, description) = ended(Reason::Unavailable);
     assert_eq!(code, "time out");
-    assert_eq!(
-        description,
-        "Stream was unexpectedly closed by its source. why (what to do)"
-    );
+    assert_eq!(description, "Stream was unexpectedly closed by its source. why (what to do)");
     assert_eq!(ended(Reason::PositionGone).0, "time out");
     assert_eq!(ended(Reason::SourceGone).0, "instance not found");
     assert_eq!(ended(Reason::LimitExceeded).1, "Too many open streams.");

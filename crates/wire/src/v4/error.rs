@@ -79,7 +79,9 @@ impl Wrong {
             Reason::Unauthorized | Reason::InvalidToken => {
                 Self::new(401, "unauthorized", "Unauthorized")
             }
-            Reason::PermissionDenied | Reason::Forbidden => Self::new(403, "permission denied", DENIED),
+            Reason::PermissionDenied | Reason::Forbidden => {
+                Self::new(403, "permission denied", DENIED)
+            }
             Reason::NotFound | Reason::SourceGone => Self::new(404, "instance not found", own()),
             Reason::LimitExceeded => {
                 Self::new(429, "too many requests", "Rate limit for streams exceeded")
@@ -106,10 +108,11 @@ impl Wrong {
             Fault::Contended => Self::new(409, "contended transaction", own),
             Fault::TimeOut => Self::new(503, "time out", own),
             Fault::InvalidArgument => Self::argument(own),
-            Fault::InvalidQuery
-            | Fault::InvalidReceiver
-            | Fault::InvalidFunctionInvocation
-            | Fault::Abort => Self::expression(own),
+            // The first document of a set that has none.
+            Fault::InvalidReceiver => Self::no_document(),
+            Fault::InvalidQuery | Fault::InvalidFunctionInvocation | Fault::Abort => {
+                Self::expression(own)
+            }
         }
     }
 }

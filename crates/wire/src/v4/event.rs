@@ -180,13 +180,7 @@ fn history_rewrite(out: &mut String, view: &View, shown: Shown<'_>, wanted: Fiel
 }
 
 /// Appends a document as it was at a time.
-pub(super) fn document(
-    out: &mut String,
-    view: &View,
-    key: Option<&Key>,
-    image: &Image,
-    ts: i64,
-) {
+pub(super) fn document(out: &mut String, view: &View, key: Option<&Key>, image: &Image, ts: i64) {
     identity(out, view, key, ts);
     out.push_str(",\"data\":");
     data(out, view, image);

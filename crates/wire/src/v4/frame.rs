@@ -7,7 +7,8 @@
 
 /// What a frame of HTTP/2 holds unless a peer allows more: neither driver does.
 const FRAME: usize = 16_384;
-const END: &str = "\r\n";
+/// Behind every text.
+pub const END: &str = "\r\n";
 /// Blanks before a text change nothing for any reader.
 const PADDING: &str = "  ";
 

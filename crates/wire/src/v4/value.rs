@@ -47,10 +47,7 @@ pub(super) fn data(out: &mut String, view: &View, image: &Image) {
 }
 
 /// The columns that are a document's data.
-pub(super) fn data_fields<'a>(
-    view: &'a View,
-    image: &'a Image,
-) -> impl Iterator<Item = Field<'a>> {
+pub(super) fn data_fields<'a>(view: &'a View, image: &'a Image) -> impl Iterator<Item = Field<'a>> {
     let key = match image.shape.key.as_slice() {
         [only] => Some(&image.shape.columns[usize::from(*only)]).filter(|key| key.name == "id"),
         _ => None,
