@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use event_source_model::event::View;
 use event_source_model::image::Image;
 use event_source_model::query::{
     Answer, Answered, Ask, EventSource, Failure, Fault, Name, Of, Order, Rows, Shown, Span, Test,
@@ -14,7 +15,7 @@ use pgrx::pg_sys;
 use serde::{Deserialize, Serialize};
 
 use super::define::{self, Asked};
-use super::named;
+use super::{named, version};
 use crate::error::{Error, Kind};
 use crate::order::reading::Reading;
 use crate::pg::role::ActingAs;
@@ -32,7 +33,8 @@ const LONGEST: Duration = Duration::from_millis(500);
 /// It names what is not there, what the role may not see, or it takes too long.
 pub(crate) fn answer(ask: &Ask, role: pg_sys::Oid) -> Result<Answered, Failure> {
     let reading = Reading::begin().map_err(|error| failure(error, Span::default()))?;
-    let mut answering = Answering { role, until: Instant::now() + LONGEST, reads: 0, bytes: 0 };
+    let until = Instant::now() + LONGEST;
+    let mut answering = Answering { role, until, closed: reading.closed, reads: 0, bytes: 0 };
     let answer = answering.answer(ask)?;
     let Answering { reads, bytes, .. } = answering;
     Ok(Answered { answer, txn_ts: reading.closed, reads, bytes })
@@ -50,6 +52,8 @@ struct Next {
 struct Answering {
     role: pg_sys::Oid,
     until: Instant,
+    /// See [`Reading`].
+    closed: i64,
     reads: u64,
     bytes: u64,
 }
@@ -88,7 +92,20 @@ impl Answering {
                 let (images, after) = self.page(&definition, Some(next.after), size, *span)?;
                 shown(&definition, images, true, after, *span)?
             }
-            Ask::Row(rows) => self.row(rows)?,
+            Ask::Row(rows) => {
+                let (Found { view, row, .. }, key) = (self.row(rows)?, key(rows));
+                Answer::Row { view, row, key }
+            }
+            Ask::Version(rows) => {
+                let Found { definition, view, row } = self.row(rows)?;
+                let txn_ts = match (&definition, &row) {
+                    (Some(definition), Some(row)) => {
+                        version::seen(definition, row, self.closed, rows.collection.span)?
+                    }
+                    _ => self.closed,
+                };
+                Answer::Version { view, row, txn_ts }
+            }
             Ask::EventSource(source) => Answer::EventSource(self.event_source(source)?),
         })
     }
@@ -129,19 +146,15 @@ impl Answering {
         Ok(Next { token, size, after }.encode())
     }
 
-    fn row(&mut self, rows: &Rows) -> Result<Answer, Failure> {
+    fn row(&mut self, rows: &Rows) -> Result<Found, Failure> {
         let span = rows.collection.span;
-        let key = match &rows.of {
-            Of::Key { key, .. } => event_source_filter::text(key),
-            _ => None,
-        };
         let definition = match &rows.of {
             Of::First { of, filter, .. } => self.define(&set(rows, of, filter, &rows.shown), None),
             _ => self.define(rows, None),
         };
         // What no key can be is the key of no document.
         let definition = match definition {
-            Err(failure) if failure.fault == Fault::InvalidArgument && key.is_some() => None,
+            Err(failure) if failure.fault == Fault::InvalidArgument && key(rows).is_some() => None,
             other => Some(other?),
         };
         let (view, row) = match &definition {
@@ -151,7 +164,7 @@ impl Answering {
             }
             None => (named::view(&named::collection(&rows.collection)?), None),
         };
-        Ok(Answer::Row { view, row, key })
+        Ok(Found { definition, view, row })
     }
 
     fn event_source(&mut self, asked: &EventSource) -> Result<String, Failure> {
@@ -226,6 +239,22 @@ impl Answering {
         self.reads += u64::from(found.looked_at);
         self.bytes += found.rows.iter().map(|row| row.image.bytes() as u64).sum::<u64>();
         Ok(found)
+    }
+}
+
+/// A row that was asked for.
+struct Found {
+    /// `None` where the key is that of no row.
+    definition: Option<Definition>,
+    view: View,
+    row: Option<Image>,
+}
+
+/// The key by which a row is asked for.
+fn key(rows: &Rows) -> Option<String> {
+    match &rows.of {
+        Of::Key { key, .. } => event_source_filter::text(key),
+        _ => None,
     }
 }
 

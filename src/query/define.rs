@@ -28,18 +28,18 @@ pub(super) struct Asked<'a> {
 
 /// The definition of the rows meant.
 pub(super) fn define(rows: &Rows, asked: Asked<'_>) -> Result<Definition, Failure> {
-    let collection = named::collection(&rows.collection)?;
+    let (collection, index) = resolve(rows, &rows.of)?;
     let table = collection.relation;
     let span = rows.collection.span;
     let filter = rows.filter.as_ref();
     let filter =
         filter.map(|test| Filter::of(test, |name| named::column(table, name))).transpose()?;
-    let (shown, projection) = shown(table, &rows.shown)?;
+    let (shown, projection) = shown(table, rows, index)?;
     let watch = asked.watch.map(|watch| columns(table, watch)).transpose()?;
     // A set that cannot be and a filter that cannot be have their own places.
     let set = match asked.key {
         Some(set) => set,
-        None => set(&collection, &rows.of, asked.role)?,
+        None => set(&collection, &rows.of, index, asked.role)?,
     };
     let (text, params, place) = match filter {
         Some(filter) => (Some(filter.text), Some(filter.values), filter.span),
@@ -63,7 +63,29 @@ pub(super) fn define(rows: &Rows, asked: Asked<'_>) -> Result<Definition, Failur
     Ok(definition)
 }
 
-fn set(collection: &Collection, of: &Of, role: pg_sys::Oid) -> Result<Set, Failure> {
+/// The collection that is meant, and the index if it is one.
+fn resolve(rows: &Rows, of: &Of) -> Result<(Collection, Option<pg_sys::Oid>), Failure> {
+    match of {
+        Of::Named { index, .. } => {
+            let (collection, index) = named::any_index(index)?;
+            Ok((collection, Some(index)))
+        }
+        Of::Index { index, .. } => {
+            let collection = named::collection(&rows.collection)?;
+            let index = named::index(collection.relation, index)?;
+            Ok((collection, Some(index)))
+        }
+        Of::All | Of::Key { .. } => Ok((named::collection(&rows.collection)?, None)),
+        Of::First { of, .. } => Ok((resolve(rows, of)?.0, None)),
+    }
+}
+
+fn set(
+    collection: &Collection,
+    of: &Of,
+    index: Option<pg_sys::Oid>,
+    role: pg_sys::Oid,
+) -> Result<Set, Failure> {
     let table = collection.relation;
     match of {
         Of::All => Ok(Set::Collection),
@@ -73,8 +95,8 @@ fn set(collection: &Collection, of: &Of, role: pg_sys::Oid) -> Result<Set, Failu
             })?;
             run(role, *span, || source::row(table, Argument::Text(text)))
         }
-        Of::Index { index: name, terms } => {
-            let index = named::index(table, name)?;
+        Of::Index { index: name, terms } | Of::Named { index: name, terms } => {
+            let index = index.expect("found before, or refused");
             let terms = terms.iter().map(text).collect();
             run(role, name.span, || source::index_set(index, Argument::Texts(terms)))
         }
@@ -87,15 +109,27 @@ fn set(collection: &Collection, of: &Of, role: pg_sys::Oid) -> Result<Set, Failu
 /// The columns shown, and how, unless it is the whole row.
 fn shown(
     table: pg_sys::Oid,
-    shown: &Shown,
+    rows: &Rows,
+    index: Option<pg_sys::Oid>,
 ) -> Result<(Option<Names>, Option<Projection>), Failure> {
     let number = |name: &Name| -> Result<(String, i16), Failure> {
         let column = named::column(table, name)?;
         let number = source::columns(table, "fields", &[Some(column.clone())]);
         Ok((column, number.map_err(named::at(name))?[0]))
     };
-    Ok(match shown {
+    Ok(match &rows.shown {
         Shown::Document => (None, None),
+        Shown::Covered => {
+            let terms = match &rows.of {
+                Of::Index { terms, .. } | Of::Named { terms, .. } => terms.len(),
+                _ => 0,
+            };
+            let Some(covered) = source::covered(table, index, terms) else {
+                return Ok((None, Some(Projection::Object(Vec::new()))));
+            };
+            let seen = covered.seen.into_iter().map(Some).collect();
+            (Some(seen), Some(Projection::Object(covered.columns)))
+        }
         Shown::Value(name) => {
             let (column, number) = number(name)?;
             (Some(vec![Some(column)]), Some(Projection::Value(number)))

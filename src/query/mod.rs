@@ -6,10 +6,12 @@
 //!
 //! - [`mod@answer`]: an answer, part by part
 //! - [`define`]: which rows are meant
+//! - [`version`]: which changes of a row are in an answer
 //! - [`named`]: collections, indexes and fields by the names that queries call them
 
 mod answer;
 mod define;
 mod named;
+mod version;
 
 pub(crate) use answer::answer;

@@ -53,6 +53,30 @@ pub(super) fn index(table: pg_sys::Oid, name: &Name) -> Result<pg_sys::Oid, Fail
     })
 }
 
+/// The index of that name, of whatever collection, and that. `byName` is `by_name` too.
+pub(super) fn any_index(name: &Name) -> Result<(Collection, pg_sys::Oid), Failure> {
+    let all = Collection::all().map_err(at(name))?;
+    let indexes: Vec<(&Collection, pg_sys::Oid, String)> = all
+        .iter()
+        .flat_map(|of| source::indexes(of.relation).into_iter().map(move |oid| (of, oid)))
+        .filter_map(|(of, oid)| Some((of, oid, source::relation_name(oid)?)))
+        .collect();
+    for wanted in [name.text.clone(), snake(&name.text), name.text.to_ascii_lowercase()] {
+        let mut found = indexes.iter().filter(|(_, _, called)| *called == wanted);
+        match (found.next(), found.next()) {
+            (Some((of, oid, _)), None) => return Ok(((*of).clone(), *oid)),
+            (Some(_), Some(_)) => {
+                let message = format!("several tables have an index `{wanted}`");
+                return Err(Failure::new(Fault::InvalidArgument, message, name.span)
+                    .hint("give one of them another name"));
+            }
+            (None, _) => {}
+        }
+    }
+    let message = format!("no captured table has an index `{}`", name.text);
+    Err(Failure::new(Fault::UnboundVariable, message, name.span))
+}
+
 /// The column of a field. `id` is the primary key where no column is called so.
 pub(super) fn column(table: pg_sys::Oid, name: &Name) -> Result<String, Failure> {
     let exists =

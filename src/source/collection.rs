@@ -67,11 +67,16 @@ impl Collection {
         Ok(private::rows(c"capture", Some(lookup), as_of, Self::read)?.into_iter().next())
     }
 
+    /// Every capture whose table is there.
+    pub(crate) fn all() -> Result<Vec<Self>> {
+        let all = private::rows(c"capture", None, AsOf::Now, Self::read)?;
+        Ok(all.into_iter().filter(|c| exists(c.relation)).collect())
+    }
+
     /// The capture that the JSON protocols call so: exactly, or ignoring case where one only is so
     /// called.
     pub(crate) fn by_name(name: &str) -> Result<Option<Self>> {
-        let all = private::rows(c"capture", None, AsOf::Now, Self::read)?;
-        let all: Vec<Self> = all.into_iter().filter(|c| exists(c.relation)).collect();
+        let all = Self::all()?;
         if let Some(exact) = all.iter().find(|c| c.name == name) {
             return Ok(Some(exact.clone()));
         }

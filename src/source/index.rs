@@ -170,6 +170,37 @@ pub(crate) fn shape_of(index: pg_sys::Oid) -> Option<u64> {
     Index::find(index).map(|index| index.shape)
 }
 
+/// What a set knows of its rows beside the terms.
+#[derive(Debug)]
+pub(crate) struct Covered {
+    /// The index's columns that are no terms; 0 stands for an expression.
+    pub(crate) columns: Vec<(String, i16)>,
+    /// The columns that a role must be allowed to see: those, or at least the key's.
+    pub(crate) seen: Vec<String>,
+}
+
+/// What a set of an index with so many terms covers; without an index nothing. `None` for a table that
+/// has neither such columns nor a key.
+pub(crate) fn covered(
+    table: pg_sys::Oid,
+    index: Option<pg_sys::Oid>,
+    terms: usize,
+) -> Option<Covered> {
+    let numbers = index.and_then(Index::find).map(|index| index.columns).unwrap_or_default();
+    let name = |number: i16| names::column_name(table, number);
+    let columns: Vec<(String, i16)> = numbers
+        .into_iter()
+        .skip(terms)
+        .map(|number| (name(number).unwrap_or_default(), number))
+        .collect();
+    let named = columns.iter().filter(|(_, number)| *number != 0);
+    let mut seen: Vec<String> = named.map(|(name, _)| name.clone()).collect();
+    if seen.is_empty() {
+        seen = primary_key(table)?.columns.into_iter().filter_map(name).collect();
+    }
+    Some(Covered { columns, seen })
+}
+
 /// A hash of the key columns, the expressions and the predicate as another database names them too;
 /// `None` when there is no such index.
 pub(super) fn shape_by_names(index: pg_sys::Oid) -> Option<u64> {

@@ -34,7 +34,7 @@ pub(crate) use collection::{
     Collection, check_generation, generation_of, relation_of, schema_break, view,
 };
 pub(crate) use credential::{Credential, anonymous_role, check_still};
-pub(crate) use index::{indexes, shape_of as index_shape};
+pub(crate) use index::{covered, indexes, shape_of as index_shape};
 pub(crate) use jwt::forget_key;
 pub(crate) use key::{Argument, only_key_column};
 pub(crate) use key::{key_columns, key_texts};

@@ -50,6 +50,8 @@ pub enum Ask {
     },
     /// A row, or null.
     Row(Rows),
+    /// The same, and which changes of it are in what is answered.
+    Version(Rows),
     /// A token.
     EventSource(EventSource),
 }
@@ -95,6 +97,11 @@ pub enum Of {
         index: Name,
         terms: Vec<Constant>,
     },
+    /// An index of any collection, by its own name; [`Rows::collection`] says nothing then.
+    Named {
+        index: Name,
+        terms: Vec<Constant>,
+    },
     /// The row with this key.
     Key {
         key: Constant,
@@ -124,6 +131,8 @@ pub enum Shown {
     Object(Vec<(String, Name)>),
     /// One column's value alone.
     Value(Name),
+    /// What the set itself knows of a row: of an index its columns that are no terms, and otherwise nothing.
+    Covered,
 }
 
 /// An event source to be minted.
@@ -222,6 +231,12 @@ pub enum Answer {
         row: Option<Image>,
         /// The key by which it was asked for.
         key: Option<String>,
+    },
+    Version {
+        view: View,
+        row: Option<Image>,
+        /// Of the transactions that change the row, those up to it are in the answer, and no others.
+        txn_ts: i64,
     },
     EventSource(String),
 }

@@ -94,7 +94,9 @@ fn answer(out: &mut String, of: &Answer, txn_ts: i64) {
             }
             out.push_str(if *is_next { "}" } else { "}}" });
         }
-        Answer::Row { view, row: Some(row), .. } => value::data(out, view, row, txn_ts),
+        Answer::Row { view, row: Some(row), .. } | Answer::Version { view, row: Some(row), .. } => {
+            value::data(out, view, row, txn_ts);
+        }
         Answer::Row { view, row: None, key: Some(key) } if view.projection.is_none() => {
             out.push_str("{\"@ref\":{\"id\":");
             json::string(out, key);
@@ -102,7 +104,7 @@ fn answer(out: &mut String, of: &Answer, txn_ts: i64) {
             json::string(out, &view.collection);
             out.push_str("},\"exists\":false,\"cause\":\"not found\"}}");
         }
-        Answer::Row { row: None, .. } => out.push_str("null"),
+        Answer::Row { row: None, .. } | Answer::Version { row: None, .. } => out.push_str("null"),
         Answer::EventSource(token) => value::tagged(out, "@stream", token),
     }
 }
