@@ -8,7 +8,7 @@ use event_source_model::event::{Reason, Refusal};
 use event_source_wire::native;
 
 /// Seconds after which a client that was refused for now may come again.
-const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
+pub(crate) const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 /// Nobody between the server and its reader keeps it.
 pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// Nor changes it: a proxy that compresses holds events back.

@@ -11,7 +11,7 @@
 //! - [`door`]: the messages of the worker
 //! - [`hub`]: who follows what, and what they were sent
 //! - [`accept`]: connections; [`routes`]: which request goes where
-//! - [`native`], [`v10`]: a folder for each protocol, which uses nothing of another's
+//! - [`native`], [`v10`], [`v4`]: a folder for each protocol, which uses nothing of another's
 //! - [`health`]: for load balancers
 //! - [`credentials`], [`request`]: what a request says
 //! - [`answer`], [`body`], [`websocket`], [`cors`]: what a response says
@@ -34,6 +34,7 @@ pub mod serve;
 pub mod shutdown;
 mod start;
 mod v10;
+mod v4;
 mod websocket;
 
 pub use start::start;

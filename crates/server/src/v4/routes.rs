@@ -1,0 +1,230 @@
+//! v4's routes: `POST /stream`, `POST /` and `GET /ping`.
+//!
+//! Official drivers must work unmodified. They follow no token: a stream's own is made for the role of its
+//! secret, is never given out, and ends with it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use event_source_door::message::{Access, StartAt};
+use event_source_model::query::{Answer, Ask, EventSource, Rows, Shown, Span};
+use event_source_wire::v4::error::{Wrong, errors, is_said_in_band};
+use event_source_wire::v4::event::{self as wire, Of};
+use event_source_wire::v4::{answer, frame};
+use http_body_util::BodyExt as _;
+
+use super::asked;
+use super::expression::{self, Expression};
+use super::renderer::V4;
+use super::snapshot::Question;
+use crate::answer::{RETRY_SECONDS, json, status, stream as stream_answer};
+use crate::body::StreamBody;
+use crate::hub::{Format, Hub, Subscription};
+use crate::request;
+
+const CONTENT_TYPE: &str = "application/json;charset=utf-8";
+const BUILD: HeaderValue =
+    HeaderValue::from_static(concat!("event_source-", env!("CARGO_PKG_VERSION")));
+
+pub(crate) fn routes() -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/stream", post(stream).fallback(only_post))
+        .route("/", post(query))
+        .route("/ping", get(ping))
+}
+
+async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    answered(&hub, follow(&hub, request).await)
+}
+
+async fn query(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    answered(&hub, document(&hub, request).await.map_err(|wrong| vec![wrong]))
+}
+
+/// Whether the server is there. Whether it can answer is for `/ready` to say.
+async fn ping(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    let query = request.uri().query().unwrap_or_default().as_bytes();
+    let scope = form_urlencoded::parse(query).find(|(name, _)| name == "scope");
+    let scope = scope.map_or("write".into(), |(_, scope)| scope);
+    let body = answer::text(&format!("Scope {scope} is OK"));
+    answered(&hub, Ok((json(StatusCode::OK, body), hub.closed())))
+}
+
+async fn only_post(State(hub): State<Arc<Hub>>) -> Response {
+    let mut response = answered(&hub, Err(vec![Wrong::method("POST")]));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+/// A response, and the moment that it is of, in microseconds.
+type At = (Response, Option<i64>);
+
+/// What every answer has in common. A client asks later for nothing older than it was told here.
+fn answered(hub: &Hub, outcome: Result<At, Vec<Wrong>>) -> Response {
+    let (mut response, at) = outcome.unwrap_or_else(|all| (refused(&all), hub.closed()));
+    let headers = response.headers_mut();
+    headers.insert("x-faunadb-build", BUILD);
+    if let Some(at) = at {
+        headers.insert("x-txn-time", HeaderValue::from(at));
+    }
+    response
+}
+
+fn refused(all: &[Wrong]) -> Response {
+    let code = all.first().map_or(500, |wrong| wrong.status);
+    let mut response = json(status(code), errors(all));
+    let headers = response.headers_mut();
+    match code {
+        401 => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+        409 | 429 | 503 => drop(headers.insert(RETRY_AFTER, RETRY_SECONDS)),
+        _ => {}
+    }
+    response
+}
+
+/// Opens a stream.
+async fn follow(hub: &Arc<Hub>, request: Request) -> Result<At, Vec<Wrong>> {
+    let one = |wrong| vec![wrong];
+    let (parts, body) = read(request).await.map_err(one)?;
+    let fields = asked::fields(parts.uri.query())?;
+    let expression = expression::parse(&body).map_err(one)?;
+    let (source, of) = streamed(&expression).map_err(one)?;
+    let question = question(hub, &parts, &expression, source).map_err(one)?;
+    let secret = question.secret.clone();
+    let answered = question.answered(hub).await.map_err(one)?;
+    let since = answered.txn_ts;
+    let token = token(answered.answer).ok_or_else(|| vec![Wrong::no_document()])?;
+    let format = Format::of(V4 { of, fields, since });
+    let access = Access { token, secret };
+    let opened = hub.open(access, StartAt::Token, format).await;
+    let response = match opened {
+        Ok(subscription) => {
+            let id = HeaderValue::from(subscription.id());
+            let body = body_of(subscription, asked::is_python(&parts.headers));
+            let mut response = stream_answer(CONTENT_TYPE, body);
+            response.headers_mut().insert("x-fauna-stream-id", id);
+            response
+        }
+        Err(refusal) if is_said_in_band(refusal.reason) => {
+            let mut line = String::new();
+            wire::error(&mut line, &refusal);
+            stream_answer(CONTENT_TYPE, Body::from(line))
+        }
+        Err(refusal) => return Err(vec![Wrong::refused(&refusal)]),
+    };
+    Ok((response, Some(since)))
+}
+
+/// A document as it is now.
+async fn document(hub: &Arc<Hub>, request: Request) -> Result<At, Wrong> {
+    let (parts, body) = read(request).await?;
+    let expression = expression::parse(&body)?;
+    let Expression::Get(_) = &expression else {
+        let text = "Only Get of a document or of a set is answered here: SQL does the rest.";
+        return Err(Wrong::expression(text));
+    };
+    let ask = Ask::Version(rows(&expression, Shown::Document)?);
+    let answered = question(hub, &parts, &expression, ask)?.answered(hub).await?;
+    match answered.answer {
+        Answer::Version { view, row: Some(row), txn_ts } => {
+            let body = answer::resource(&view, &row, txn_ts);
+            Ok((json(StatusCode::OK, body), Some(answered.txn_ts)))
+        }
+        _ => Err(Wrong::no_document()),
+    }
+}
+
+async fn read(request: Request) -> Result<(Parts, Bytes), Wrong> {
+    request::read(request).await.map_err(|response| Wrong::body(response.status().as_u16()))
+}
+
+fn question<'a>(
+    hub: &Hub,
+    parts: &Parts,
+    expression: &'a Expression,
+    ask: Ask,
+) -> Result<Question<'a>, Wrong> {
+    let headers = &parts.headers;
+    Ok(Question {
+        expression,
+        ask,
+        secret: asked::secret(headers)?,
+        last_seen: asked::last_seen(headers, hub.closed())?,
+        time: asked::time(headers)?,
+    })
+}
+
+/// What is asked for a stream, and what its events are of.
+fn streamed(expression: &Expression) -> Result<(Ask, Of), Wrong> {
+    let (shown, of) = match expression {
+        Expression::Document { .. } | Expression::Get(_) => (Shown::Document, Of::Document),
+        Expression::Documents { .. } => (Shown::Covered, Of::Documents),
+        Expression::Match { index, terms } => {
+            let terms: Vec<&str> = terms.iter().map(|term| term.shown.as_str()).collect();
+            let terms = format!("[{}]", terms.join(","));
+            (Shown::Covered, Of::Index { name: index.clone(), terms })
+        }
+        Expression::Collection(_) | Expression::Index(_) | Expression::Other(_) => {
+            return Err(not_streamable(expression));
+        }
+    };
+    let rows = rows(expression, shown)?;
+    let source =
+        EventSource { rows: rows.clone(), watch: None, lasts: true, every_delete: false, span: Span::default() };
+    let source = Ask::EventSource(source);
+    let ask = match expression {
+        // It must be there, other than what a ref alone means.
+        Expression::Get(_) => Ask::Array(vec![Ask::Version(rows), source]),
+        _ => source,
+    };
+    Ok((ask, of))
+}
+
+fn rows(expression: &Expression, shown: Shown) -> Result<Rows, Wrong> {
+    let (collection, of) = expression.rows().ok_or_else(|| not_streamable(expression))?;
+    Ok(Rows { collection, of, filter: None, shown })
+}
+
+fn not_streamable(expression: &Expression) -> Wrong {
+    Wrong::argument(format!(
+        "Expected a Document Ref or Version, or a Set Ref, got {}.",
+        expression.kind()
+    ))
+}
+
+/// The token in an answer, unless the document that it is for is not there.
+fn token(answer: Answer) -> Option<String> {
+    match answer {
+        Answer::EventSource(token) => Some(token),
+        Answer::Array(items) => {
+            let is_gone = |item: &Answer| matches!(item, Answer::Version { row: None, .. });
+            let is_there = !items.iter().any(is_gone);
+            items.into_iter().find_map(token).filter(|_| is_there)
+        }
+        _ => None,
+    }
+}
+
+/// The body of a stream. The driver for Python dies of a frame that holds nothing but the rest of a line
+/// end, and the window of its connection may cut a frame anywhere; it needs no line ends, as every frame
+/// begins with an event.
+fn body_of(subscription: Subscription, is_python: bool) -> Body {
+    let body = StreamBody::new(subscription);
+    if !is_python {
+        return Body::new(body);
+    }
+    Body::new(body.map_frame(|frame| frame.map_data(without_end)))
+}
+
+fn without_end(line: Bytes) -> Bytes {
+    let end = frame::END.as_bytes();
+    if line.ends_with(end) { line.slice(..line.len() - end.len()) } else { line }
+}
