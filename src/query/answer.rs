@@ -27,14 +27,15 @@ use crate::source;
 const PAGE: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// Answers a query as a role, in a transaction.
+/// Answers a query as a role, in a transaction. What was committed up to `told` is known to every follower.
 ///
 /// # Errors
 /// It names what is not there, what the role may not see, or it takes too long.
-pub(crate) fn answer(ask: &Ask, role: pg_sys::Oid) -> Result<Answered, Failure> {
+pub(crate) fn answer(ask: &Ask, role: pg_sys::Oid, told: Option<i64>) -> Result<Answered, Failure> {
     let reading = Reading::begin().map_err(|error| failure(error, Span::default()))?;
     let until = Instant::now() + LONGEST;
-    let mut answering = Answering { role, until, closed: reading.closed, reads: 0, bytes: 0 };
+    let told = told.unwrap_or(reading.closed);
+    let mut answering = Answering { role, until, told, reads: 0, bytes: 0 };
     let answer = answering.answer(ask)?;
     let Answering { reads, bytes, .. } = answering;
     Ok(Answered { answer, txn_ts: reading.closed, reads, bytes })
@@ -52,8 +53,7 @@ struct Next {
 struct Answering {
     role: pg_sys::Oid,
     until: Instant,
-    /// See [`Reading`].
-    closed: i64,
+    told: i64,
     reads: u64,
     bytes: u64,
 }
@@ -98,13 +98,14 @@ impl Answering {
             }
             Ask::Version(rows) => {
                 let Found { definition, view, row } = self.row(rows)?;
-                let txn_ts = match (&definition, &row) {
+                let seen = match (&definition, &row) {
                     (Some(definition), Some(row)) => {
-                        version::seen(definition, row, self.closed, rows.collection.span)?
+                        version::seen(definition, row, self.told, rows.collection.span)?
                     }
-                    _ => self.closed,
+                    _ => None,
                 };
-                Answer::Version { view, row, txn_ts }
+                let (txn_ts, untold) = (seen.unwrap_or(self.told), seen.is_some());
+                Answer::Version { view, row, txn_ts, untold }
             }
             Ask::EventSource(source) => Answer::EventSource(self.event_source(source)?),
         })

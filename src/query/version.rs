@@ -14,24 +14,27 @@ use crate::feed::read::{self, Limits};
 use crate::matching::Evaluator;
 use crate::order;
 
-/// Of the transactions that change the row, the active snapshot sees those up to here and no others.
+/// The last transaction above `told` that changes the row and that the active snapshot sees, which sees
+/// everything up to `told`.
 ///
-/// It is the highest of those that it sees, or the closed timestamp where that is higher: transactions
-/// that change one row follow each other, for each holds the row's lock until it has ended.
+/// Transactions that change one row follow each other in their order, for each holds the row's lock
+/// until it has ended: so the snapshot sees all of them up to the one that it gives, and none behind it.
 pub(super) fn seen(
     definition: &Definition,
     row: &Image,
-    closed: i64,
+    told: i64,
     span: Span,
-) -> Result<i64, Failure> {
+) -> Result<Option<i64>, Failure> {
     let failed = |error| failure(error, span);
+    let Some(key) = row.key() else { return Ok(None) };
+    // Refused for a moment when it sees a transaction that has no place yet.
     let start = order::start_position().map_err(failed)?;
-    let mut last = closed.max(start.closed);
-    let (Some(&until), Some(key)) = (start.seen.last(), row.key()) else { return Ok(last) };
+    let until = start.seen.last().copied().unwrap_or(start.closed);
     let key = key.0.iter().filter_map(|value| value.text()).collect();
     let definition = Definition { set: Set::Row { key }, filter: None, ..definition.clone() };
     let mut evaluator = Evaluator::open(&definition).map_err(failed)?;
-    let mut from = Position::after(last);
+    let mut from = Position::after(told);
+    let mut last = None;
     while from.txn_ts < until {
         let limits = Limits::of_page(u32::MAX);
         let chunk = read::read(&mut evaluator, &definition, None, from, until, limits);
@@ -39,7 +42,7 @@ pub(super) fn seen(
         if let Some(refusal) = chunk.error {
             return Err(Failure::new(Fault::InvalidArgument, refusal.message, span));
         }
-        last = chunk.events.last().map_or(last, |event| event.position.txn_ts);
+        last = chunk.events.last().map(|event| event.position.txn_ts).or(last);
         if !chunk.has_next {
             break;
         }

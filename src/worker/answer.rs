@@ -65,7 +65,9 @@ impl Answerer {
                 (request, batch.map(|batch| ToServer::Batch { request, batch }))
             }
             ToWorker::Query { request, secret, ask } => {
-                (request, query(request, &ask, secret.as_deref()))
+                // While nobody follows anything, nothing is told.
+                let told = self.sources.are_followed().then(|| tailer.closed());
+                (request, query(request, &ask, secret.as_deref(), told))
             }
             ToWorker::Page { request, access, start, page } => {
                 let page = answer_page(&access, &start, page);
@@ -233,13 +235,18 @@ fn answer_page(access: &Access, start: &StartAt, asked: PageAsked) -> Result<Pag
 }
 
 /// An answer to a query, or what is wrong with it.
-fn query(request: RequestId, ask: &Ask, secret: Option<&str>) -> Result<ToServer> {
+fn query(
+    request: RequestId,
+    ask: &Ask,
+    secret: Option<&str>,
+    told: Option<i64>,
+) -> Result<ToServer> {
     transaction::run(|| {
         let role = match secret {
             Some(secret) => Credential::read(secret)?.acting()?.role,
             None => source::anonymous_role()?,
         };
-        Ok(match query::answer(ask, role) {
+        Ok(match query::answer(ask, role, told) {
             Ok(answered) => ToServer::Answered { request, answered },
             Err(failure) => ToServer::Failed { request, failure },
         })

@@ -237,6 +237,8 @@ pub enum Answer {
         row: Option<Image>,
         /// Of the transactions that change the row, those up to it are in the answer, and no others.
         txn_ts: i64,
+        /// The last of them had not been sent to the row's followers by then.
+        untold: bool,
     },
     EventSource(String),
 }

@@ -24,7 +24,7 @@ use http_body_util::BodyExt as _;
 use super::asked;
 use super::expression::{self, Expression};
 use super::renderer::V4;
-use super::snapshot::Question;
+use super::snapshot::{self, Question};
 use crate::answer::{RETRY_SECONDS, json, status, stream as stream_answer};
 use crate::body::StreamBody;
 use crate::hub::{Format, Hub, Subscription};
@@ -132,9 +132,12 @@ async fn document(hub: &Arc<Hub>, request: Request) -> Result<At, Wrong> {
         return Err(Wrong::expression(text));
     };
     let ask = Ask::Version(rows(&expression, Shown::Document)?);
-    let answered = question(hub, &parts, &expression, ask)?.answered(hub).await?;
+    let question = question(hub, &parts, &expression, ask)?;
+    let time = question.time;
+    let answered = question.answered(hub).await?;
     match answered.answer {
-        Answer::Version { view, row: Some(row), txn_ts } => {
+        Answer::Version { view, row: Some(row), txn_ts, untold } => {
+            snapshot::told(hub, untold.then_some(txn_ts), time).await?;
             let body = answer::resource(&view, &row, txn_ts);
             Ok((json(StatusCode::OK, body), Some(answered.txn_ts)))
         }

@@ -2,10 +2,13 @@
 //!
 //! On a primary the first answer is: nothing was handed out that it does not know. A standby may be
 //! behind the server that the client came from.
+//!
+//! And a document no earlier than what it shows was told to those who follow it: the driver for JavaScript
+//! drops what it was told before the document came, up to the document's `ts`, and nothing after.
 
 use std::time::Duration;
 
-use event_source_model::query::{Answered, Ask};
+use event_source_model::query::{Answered, Ask, Fault};
 use event_source_wire::v4::error::Wrong;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -14,6 +17,10 @@ use crate::hub::Hub;
 
 /// How long until a server that is behind is asked again.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long what is in somebody's way is waited for: a driver whose document did not come never goes on.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How far an answer lets events go ahead, which have another connection.
+const HEAD_START: Duration = Duration::from_millis(20);
 
 /// What is asked, by whom, and within which bounds.
 #[derive(Clone, Debug)]
@@ -28,19 +35,39 @@ pub(super) struct Question<'a> {
 impl Question<'_> {
     pub(super) async fn answered(self, hub: &Hub) -> Result<Answered, Wrong> {
         let until = Instant::now() + self.time;
+        let patient_until = Instant::now() + PATIENCE;
         loop {
             let answer = hub.query(self.secret.clone(), self.ask.clone());
             let answer = timeout_at(until, answer).await.map_err(|_| Wrong::time_out())?;
             let answer = answer.map_err(|refusal| Wrong::refused(&refusal))?;
-            let answered =
-                answer.map_err(|failure| Wrong::failed(&failure, &self.expression.subject()))?;
-            if answered.txn_ts >= self.last_seen {
-                return Ok(answered);
-            }
+            let outcome = match answer {
+                Ok(answered) if answered.txn_ts >= self.last_seen => return Ok(answered),
+                Ok(_) => Wrong::time_out(),
+                Err(failure) => {
+                    let wrong = Wrong::failed(&failure, &self.expression.subject());
+                    if failure.fault != Fault::Contended || Instant::now() > patient_until {
+                        return Err(wrong);
+                    }
+                    wrong
+                }
+            };
             if Instant::now() + PAUSE >= until {
-                return Err(Wrong::time_out());
+                return Err(outcome);
             }
             sleep(PAUSE).await;
         }
     }
+}
+
+/// Waits until the transaction was told to all who follow the document.
+pub(super) async fn told(hub: &Hub, txn_ts: Option<i64>, time: Duration) -> Result<(), Wrong> {
+    let until = Instant::now() + time;
+    while txn_ts.is_some_and(|txn_ts| hub.closed().is_none_or(|closed| closed < txn_ts)) {
+        if Instant::now() >= until {
+            return Err(Wrong::time_out());
+        }
+        sleep(HEAD_START / 4).await;
+    }
+    sleep(HEAD_START).await;
+    Ok(())
 }
