@@ -1,0 +1,108 @@
+//! Columns as LoopBack's JSON: what `JSON.stringify` makes of an instance, with all digits of numbers.
+
+use event_source_model::event::View;
+use event_source_model::image::{Image, Key};
+use event_source_model::time;
+use event_source_model::value::{Value, uuid_text};
+
+use crate::shown::{fields, only_value};
+use crate::{json, number};
+
+/// Appends what a view shows of a row.
+pub fn data(out: &mut String, view: &View, image: &Image) {
+    match only_value(view, image) {
+        Some(only) => value(out, only),
+        None => object(out, fields(view, image).into_iter().map(|f| (f.name, f.value))),
+    }
+}
+
+/// Appends a key: a single column's value, or an array of several.
+pub fn key(out: &mut String, key: &Key) {
+    match key.0.as_slice() {
+        [single] => value(out, single),
+        several => array(out, several),
+    }
+}
+
+/// Appends a value.
+pub fn value(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(b) => json::plain(out, b),
+        Value::Int(n) | Value::BigInt(n) => json::plain(out, n),
+        Value::Float4(f) if f.is_finite() => number::float(out, *f),
+        Value::Float8(f) if f.is_finite() => number::float(out, *f),
+        Value::Numeric(n) if n.ends_with(|c: char| c.is_ascii_digit()) => out.push_str(n),
+        // What is no number in JSON keeps its name, where LoopBack would say null.
+        Value::Float4(_) | Value::Float8(_) => {
+            json::string(out, &value.text().unwrap_or_default());
+        }
+        Value::Numeric(text) | Value::Text(text) => json::string(out, text),
+        Value::Bytes(bytes) => json::base64(out, bytes),
+        Value::Uuid(uuid) => json::string(out, &uuid_text(uuid)),
+        Value::Date(days) => json::string(out, &time::date(*days)),
+        Value::Timestamp(micros) => json::string(out, &with_millis(time::timestamp(*micros))),
+        Value::Timestamptz(micros) => json::string(out, &with_millis(time::timestamptz(*micros))),
+        Value::Json(text) => json::inline(out, text),
+        Value::Array(items) => array(out, items),
+        Value::Object(fields) => object(out, fields.iter().map(|(n, v)| (n.as_str(), v))),
+    }
+}
+
+fn array(out: &mut String, items: &[Value]) {
+    out.push('[');
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        value(out, item);
+    }
+    out.push(']');
+}
+
+fn object<'a>(out: &mut String, fields: impl Iterator<Item = (&'a str, &'a Value)>) {
+    out.push('{');
+    for (at, (name, field)) in fields.enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        json::name(out, name);
+        value(out, field);
+    }
+    out.push('}');
+}
+
+/// The form of `Date.toJSON`, which has milliseconds always; microseconds are kept where there are any.
+fn with_millis(text: String) -> String {
+    const CLOCK: usize = "Thh:mm:ss".len();
+    // An infinity has no clock.
+    let Some(clock) = text.find('T') else { return text };
+    let (whole, rest) = text.split_at(clock + CLOCK);
+    let fraction = rest.strip_prefix('.').unwrap_or(rest);
+    let digits = if fraction.len() < rest.len() {
+        fraction.bytes().take_while(u8::is_ascii_digit).count()
+    } else {
+        0
+    };
+    let (fraction, zone) = fraction.split_at(digits);
+    format!("{whole}.{fraction:0<3}{zone}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_millis;
+
+    #[test]
+    fn an_instant_has_milliseconds_and_keeps_microseconds() {
+        for (text, expected) in [
+            ("2020-01-02T03:04:05Z", "2020-01-02T03:04:05.000Z"),
+            ("2020-01-02T03:04:05.5", "2020-01-02T03:04:05.500"),
+            ("2020-01-02T03:04:05", "2020-01-02T03:04:05.000"),
+            ("2020-01-02T03:04:05.000001Z", "2020-01-02T03:04:05.000001Z"),
+            ("0044-03-15T00:00:00Z BC", "0044-03-15T00:00:00.000Z BC"),
+            ("-infinity", "-infinity"),
+        ] {
+            assert_eq!(with_millis(text.to_owned()), expected);
+        }
+    }
+}
