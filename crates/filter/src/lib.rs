@@ -190,8 +190,13 @@ impl<C: FnMut(&Name) -> Result<String, Failure>> Writer<C> {
             let message = format!("expected {} operands", function.operands());
             return Err(Failure::new(Fault::InvalidFunctionInvocation, message, span));
         }
+        let cast = match function {
+            // The array of texts, by its own name.
+            Function::At | Function::TextAt => "::pg_catalog._text",
+            _ => "::pg_catalog.text",
+        };
         let operands = operands.iter().map(|operand| match operand {
-            Test::Constant(constant, span) => self.constant(constant, *span, "::pg_catalog.text"),
+            Test::Constant(constant, span) => self.constant(constant, *span, cast),
             other => self.write(other, Null::IsNull),
         });
         let operands: Vec<String> = operands.collect::<Result<_, _>>()?;
@@ -212,6 +217,10 @@ impl<C: FnMut(&Name) -> Result<String, Failure>> Writer<C> {
             Function::Length => call("length"),
             Function::ReplaceAll => call("replace"),
             Function::Concat => infix("||"),
+            Function::Like => infix("~~"),
+            Function::LikeAnyCase => infix("~~*"),
+            Function::At => infix("#>"),
+            Function::TextAt => infix("#>>"),
         })
     }
 

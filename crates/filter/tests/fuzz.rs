@@ -21,7 +21,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 /// Every word that a filter may have beside names in quotes.
-const WORDS: [&str; 29] = [
+const WORDS: [&str; 30] = [
     "not",
     "and",
     "or",
@@ -41,6 +41,7 @@ const WORDS: [&str; 29] = [
     "upper",
     "replace",
     "text",
+    "_text",
     "int8",
     "numeric",
     "float8",
@@ -91,6 +92,10 @@ fn only_ours(filter: &Filter, columns: &[String]) {
             | Token::Div
             | Token::Mod
             | Token::Tilde
+            | Token::DoubleTilde
+            | Token::DoubleTildeAsterisk
+            | Token::HashArrow
+            | Token::HashLongArrow
             | Token::StringConcat => {}
             other => panic!("{other:?}: {text}"),
         }
@@ -280,6 +285,10 @@ fn test() -> impl Strategy<Value = Test> {
         Function::Concat,
         Function::ReplaceAll,
         Function::ToLowerCase,
+        Function::Like,
+        Function::LikeAnyCase,
+        Function::At,
+        Function::TextAt,
     ]);
     leaf.prop_recursive(5, 40, 4, move |inner| {
         let boxed = inner.clone().prop_map(Box::new).boxed();

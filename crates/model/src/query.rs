@@ -183,7 +183,7 @@ pub enum Binary {
     Modulo,
 }
 
-/// Methods of strings.
+/// Methods of strings, and of JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Function {
     StartsWith,
@@ -195,6 +195,14 @@ pub enum Function {
     Length,
     Concat,
     ReplaceAll,
+    /// SQL's pattern, of the whole string.
+    Like,
+    /// As `Like`, whatever the case.
+    LikeAnyCase,
+    /// What is at a path in JSON; the path is the text of an array.
+    At,
+    /// As `At`, as text.
+    TextAt,
 }
 
 impl Function {
@@ -206,7 +214,11 @@ impl Function {
             | Self::EndsWith
             | Self::Includes
             | Self::IncludesRegex
-            | Self::Concat => 2,
+            | Self::Concat
+            | Self::Like
+            | Self::LikeAnyCase
+            | Self::At
+            | Self::TextAt => 2,
             Self::ReplaceAll => 3,
         }
     }
