@@ -54,8 +54,7 @@ fn an_updated_row_has_all_its_columns_as_they_are_now() {
 #[test]
 fn a_removed_row_is_named_by_target_and_where_and_shows_what_it_was() {
     let removed = event(EventType::Remove, Some(row(4, "a2")), None);
-    let expected =
-        r#"{"target":4,"where":{"id":4},"data":{"id":4,"foo":"a2"},"type":"remove"}"#;
+    let expected = r#"{"target":4,"where":{"id":4},"data":{"id":4,"foo":"a2"},"type":"remove"}"#;
     assert_eq!(data(&removed, PLAIN), expected);
 }
 
@@ -73,8 +72,7 @@ fn exactly_a_row_is_created_in_the_filter_and_removed_from_it() {
     assert!(data(&entered, EXACT).ends_with(r#""type":"create"}"#));
     let left = event(EventType::Remove, Some(row(1, "keep")), Some(row(1, "x")));
     // As it was while it was in the set: what it is now is not the reader's to see.
-    let expected =
-        r#"{"target":1,"where":{"id":1},"data":{"id":1,"foo":"keep"},"type":"remove"}"#;
+    let expected = r#"{"target":1,"where":{"id":1},"data":{"id":1,"foo":"keep"},"type":"remove"}"#;
     assert_eq!(data(&left, EXACT), expected);
 }
 

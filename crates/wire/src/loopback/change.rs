@@ -53,7 +53,9 @@ pub fn started(out: &mut String, view: &View, position: &Position, options: Opti
             out.push('\n');
         }
         Output::Lines => {
-            row(out, "new", |out| out.push_str("{\"opts\":{\"writable\":false,\"readable\":true}}"));
+            row(out, "new", |out| {
+                out.push_str("{\"opts\":{\"writable\":false,\"readable\":true}}");
+            });
         }
     }
 }

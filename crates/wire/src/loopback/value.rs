@@ -1,19 +1,28 @@
-//! Columns as LoopBack's JSON: what `JSON.stringify` makes of an instance, with all digits of numbers.
+//! Columns as LoopBack's JSON: plain, with all digits of numbers, and instants as `JSON.stringify` has them.
 
 use event_source_model::event::View;
 use event_source_model::image::{Image, Key};
 use event_source_model::time;
-use event_source_model::value::{Value, uuid_text};
+use event_source_model::value::Value;
 
+use crate::json;
+use crate::plain::{self, Numbers};
 use crate::shown::{fields, only_value};
-use crate::{json, number};
 
 /// Appends what a view shows of a row.
 pub fn data(out: &mut String, view: &View, image: &Image) {
-    match only_value(view, image) {
-        Some(only) => value(out, only),
-        None => object(out, fields(view, image).into_iter().map(|f| (f.name, f.value))),
+    if let Some(only) = only_value(view, image) {
+        return value(out, only);
     }
+    out.push('{');
+    for (at, field) in fields(view, image).into_iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        json::name(out, field.name);
+        value(out, field.value);
+    }
+    out.push('}');
 }
 
 /// Appends a key: a single column's value, or an array of several.
@@ -27,25 +36,10 @@ pub fn key(out: &mut String, key: &Key) {
 /// Appends a value.
 pub fn value(out: &mut String, value: &Value) {
     match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(b) => json::plain(out, b),
-        Value::Int(n) | Value::BigInt(n) => json::plain(out, n),
-        Value::Float4(f) if f.is_finite() => number::float(out, *f),
-        Value::Float8(f) if f.is_finite() => number::float(out, *f),
-        Value::Numeric(n) if n.ends_with(|c: char| c.is_ascii_digit()) => out.push_str(n),
-        // What is no number in JSON keeps its name, where LoopBack would say null.
-        Value::Float4(_) | Value::Float8(_) => {
-            json::string(out, &value.text().unwrap_or_default());
-        }
-        Value::Numeric(text) | Value::Text(text) => json::string(out, text),
-        Value::Bytes(bytes) => json::base64(out, bytes),
-        Value::Uuid(uuid) => json::string(out, &uuid_text(uuid)),
-        Value::Date(days) => json::string(out, &time::date(*days)),
         Value::Timestamp(micros) => json::string(out, &with_millis(time::timestamp(*micros))),
         Value::Timestamptz(micros) => json::string(out, &with_millis(time::timestamptz(*micros))),
-        Value::Json(text) => json::inline(out, text),
         Value::Array(items) => array(out, items),
-        Value::Object(fields) => object(out, fields.iter().map(|(n, v)| (n.as_str(), v))),
+        other => plain::value(out, other, Numbers::Digits),
     }
 }
 
@@ -58,18 +52,6 @@ fn array(out: &mut String, items: &[Value]) {
         value(out, item);
     }
     out.push(']');
-}
-
-fn object<'a>(out: &mut String, fields: impl Iterator<Item = (&'a str, &'a Value)>) {
-    out.push('{');
-    for (at, (name, field)) in fields.enumerate() {
-        if at > 0 {
-            out.push(',');
-        }
-        json::name(out, name);
-        value(out, field);
-    }
-    out.push('}');
 }
 
 /// The form of `Date.toJSON`, which has milliseconds always; microseconds are kept where there are any.
