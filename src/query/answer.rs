@@ -108,6 +108,7 @@ impl Answering {
                 Answer::Version { view, row, txn_ts, untold }
             }
             Ask::EventSource(source) => Answer::EventSource(self.event_source(source)?),
+            Ask::Plural(plural) => named::described(&named::by_plural(plural)?),
         })
     }
 

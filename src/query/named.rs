@@ -1,7 +1,7 @@
 //! Collections, indexes and fields by the names that queries call them.
 
 use event_source_model::event::View;
-use event_source_model::query::{Failure, Fault, Name};
+use event_source_model::query::{Answer, Constant, Failure, Fault, Name};
 use pgrx::pg_sys;
 
 use crate::error::Error;
@@ -12,12 +12,36 @@ use super::answer::failure;
 
 /// The collection of that name.
 pub(super) fn collection(name: &Name) -> Result<Collection, Failure> {
-    let found = Collection::by_name(&name.text).map_err(|error| failure(error, name.span))?;
-    found.ok_or_else(|| {
-        let message = format!("Unbound variable `{}`", name.text);
-        Failure::new(Fault::UnboundVariable, message, name.span)
-            .hint("collections are the tables that event_source.capture was called for")
-    })
+    Collection::by_name(&name.text).map_err(at(name))?.ok_or_else(|| unbound(name))
+}
+
+/// The collection of that plural, or of that name with or without an `s` behind it.
+pub(super) fn by_plural(plural: &Name) -> Result<Collection, Failure> {
+    let text = plural.text.as_str();
+    let singular = text.strip_suffix('s').unwrap_or(text);
+    if let Some(found) = Collection::by_plural(text).map_err(at(plural))? {
+        return Ok(found);
+    }
+    for name in [text, singular, &text.to_lowercase(), &singular.to_lowercase()] {
+        if let Some(found) = Collection::by_name(name).map_err(at(plural))? {
+            return Ok(found);
+        }
+    }
+    Err(unbound(plural))
+}
+
+/// What a reader has to know of a collection before it asks for its rows.
+pub(super) fn described(collection: &Collection) -> Answer {
+    let name = Constant::Text(collection.name.clone());
+    let key = Constant::Bool(source::has_key(collection.relation));
+    let part = |name: &str, constant| (name.to_owned(), Answer::Constant(constant));
+    Answer::Object(vec![part("name", name), part("key", key)])
+}
+
+fn unbound(name: &Name) -> Failure {
+    let message = format!("Unbound variable `{}`", name.text);
+    Failure::new(Fault::UnboundVariable, message, name.span)
+        .hint("collections are the tables that event_source.capture was called for")
 }
 
 /// How a document is shown of which nothing but its collection is known.

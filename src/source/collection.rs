@@ -21,6 +21,8 @@ pub(crate) struct Collection {
     pub relation: pg_sys::Oid,
     /// What the JSON protocols call it.
     pub name: String,
+    /// What LoopBack's paths call it.
+    plural: String,
     /// For each schema break a time below it, at which everybody else was locked out already.
     breaks: Vec<i64>,
 }
@@ -31,6 +33,7 @@ impl Collection {
             id: row.get::<i64>(1)? as u64,
             relation: row.get::<pg_sys::Oid>(2)?,
             name: row.get::<String>(3)?,
+            plural: row.get::<String>(4)?,
             breaks: row.get::<Vec<i64>>(BREAKS)?,
         })
     }
@@ -76,13 +79,24 @@ impl Collection {
     /// The capture that the JSON protocols call so: exactly, or ignoring case where one only is so
     /// called.
     pub(crate) fn by_name(name: &str) -> Result<Option<Self>> {
+        Self::called(name, |c| &c.name)
+    }
+
+    /// As [`Self::by_name`], by its plural.
+    pub(crate) fn by_plural(plural: &str) -> Result<Option<Self>> {
+        Self::called(plural, |c| &c.plural)
+    }
+
+    /// Two of one plural are called by neither.
+    fn called(text: &str, by: fn(&Self) -> &str) -> Result<Option<Self>> {
         let all = Self::all()?;
-        if let Some(exact) = all.iter().find(|c| c.name == name) {
-            return Ok(Some(exact.clone()));
-        }
-        let name = name.to_lowercase();
-        let mut alike = all.into_iter().filter(|c| c.name.to_lowercase() == name);
-        Ok(alike.next().filter(|_| alike.next().is_none()))
+        let lower = text.to_lowercase();
+        let is_it: [&dyn Fn(&Self) -> bool; 2] =
+            [&|c| by(c) == text, &|c| by(c).to_lowercase() == lower];
+        Ok(is_it.into_iter().find_map(|is_it| {
+            let mut found = all.iter().filter(|c| is_it(c));
+            found.next().filter(|_| found.next().is_none()).cloned()
+        }))
     }
 
     /// The capture of a table, for a source that starts where the statement's snapshot ends.

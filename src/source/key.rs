@@ -85,6 +85,11 @@ pub(crate) fn only_key_column(table: pg_sys::Oid) -> Option<String> {
     names::column_name(table, primary.columns[0])
 }
 
+/// Whether the table has a primary key.
+pub(crate) fn has_key(table: pg_sys::Oid) -> bool {
+    index::primary_key(table).is_some()
+}
+
 /// The texts of a key's columns, from the one text of the key.
 pub(crate) fn key_texts(table: pg_sys::Oid, text: &str) -> Result<Vec<String>> {
     key(table, Argument::Text(text.to_owned()))

@@ -91,7 +91,9 @@ impl Answerer {
             let epoch = rights::epoch();
             let credential = credential(access)?;
             let source = source::open(&access.token, credential.as_ref())?;
-            let position = request::position(&source, start, reading.closed)?;
+            let mut position = request::position(&source, start, reading.closed)?;
+            // What another token's statement saw only that token knows.
+            position.skipping.take_if(|token| *token != source.id);
             if !before_token {
                 check_not_before(&source, &position)?;
             }

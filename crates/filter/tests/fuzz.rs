@@ -122,7 +122,7 @@ fn all_tests(ask: &Ask) {
         Ask::Page { rows, .. } | Ask::Sorted { rows, .. } => of_rows(rows),
         Ask::Row(rows) | Ask::Version(rows) => of_rows(rows),
         Ask::EventSource(EventSource { rows, .. }) => of_rows(rows),
-        Ask::Constant(_) | Ask::Next { .. } => {}
+        Ask::Constant(_) | Ask::Next { .. } | Ask::Plural(_) => {}
     }
 }
 

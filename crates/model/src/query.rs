@@ -54,6 +54,9 @@ pub enum Ask {
     Version(Rows),
     /// A token.
     EventSource(EventSource),
+    /// The collection that LoopBack's paths call so, by its plural or its name: an object of its `name` and
+    /// whether it has a `key`.
+    Plural(Name),
 }
 
 /// A value that the query or its caller wrote.
