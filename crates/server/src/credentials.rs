@@ -11,10 +11,11 @@ use event_source_door::message::Access;
 use event_source_model::event::{Reason, Refusal};
 use event_source_model::token::PREFIX;
 
-/// The one credential of a request, besides the `token` parameter.
+/// The one credential of a request, besides the `token` parameter: of the headers that all protocols read,
+/// and of what a protocol has found elsewhere.
 pub(crate) fn given(
     headers: &HeaderMap,
-    access_token: Option<String>,
+    elsewhere: impl IntoIterator<Item = String>,
 ) -> Result<Option<String>, Refusal> {
     let mut given = Vec::new();
     for value in headers.get_all(AUTHORIZATION) {
@@ -24,7 +25,7 @@ pub(crate) fn given(
     for value in headers.get_all("x-access-token") {
         given.push(value.to_str().map_err(|_| unreadable())?.to_owned());
     }
-    given.extend(access_token);
+    given.extend(elsewhere);
     given.dedup();
     match given.len() {
         0 | 1 => Ok(given.pop()),

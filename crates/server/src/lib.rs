@@ -11,7 +11,7 @@
 //! - [`door`]: the messages of the worker
 //! - [`hub`]: who follows what, and what they were sent
 //! - [`accept`]: connections; [`routes`]: which request goes where
-//! - [`native`], [`v10`], [`v4`]: a folder for each protocol, which uses nothing of another's
+//! - [`loopback`], [`native`], [`v10`], [`v4`]: a folder for each protocol, which uses nothing of another's
 //! - [`health`]: for load balancers
 //! - [`credentials`], [`request`]: what a request says
 //! - [`answer`], [`body`], [`websocket`], [`cors`]: what a response says
@@ -27,6 +27,7 @@ pub mod door;
 mod health;
 pub mod hub;
 mod log;
+mod loopback;
 mod native;
 mod request;
 pub mod routes;
