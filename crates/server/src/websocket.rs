@@ -49,7 +49,7 @@ where
     let connection = parts.extensions.get::<Arc<Connection>>().cloned();
     let upgrade = upgrade.max_message_size(LONGEST_MESSAGE).max_frame_size(LONGEST_MESSAGE);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        serve(Socket { socket }).await;
+        serve(Socket { socket, is_heard: true }).await;
         drop(connection);
     }))
 }
@@ -58,6 +58,8 @@ where
 #[derive(Debug)]
 pub(crate) struct Socket {
     socket: WebSocket,
+    /// Since the last ping.
+    is_heard: bool,
 }
 
 /// The peer is gone, or as good as.
@@ -78,23 +80,30 @@ impl Socket {
     /// Nothing is lost when it is dropped before it returns.
     pub(crate) async fn receive(&mut self) -> Option<String> {
         loop {
-            match self.socket.recv().await? {
+            let received = self.socket.recv().await?;
+            self.is_heard = true;
+            match received {
                 Ok(Message::Text(text)) => return Some(text.as_str().to_owned()),
                 // Some clients send text as binary.
                 Ok(Message::Binary(bytes)) => {
                     return Some(String::from_utf8_lossy(&bytes).into_owned());
                 }
-                Ok(Message::Ping(_) | Message::Pong(_)) => {}
-                Ok(Message::Close(_)) | Err(_) => return None,
+                // A close is answered by the next look, behind which there is nothing.
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => {}
+                Err(_) => return None,
             }
         }
     }
 
-    /// Asks whether the peer is still there.
+    /// Asks whether the peer is still there. Whoever asks must also receive: it counts as gone when
+    /// nothing was heard of it since it was asked before.
     ///
     /// # Errors
     /// As [`Socket::send`].
     pub(crate) async fn ping(&mut self) -> Result<(), Gone> {
+        if !std::mem::take(&mut self.is_heard) {
+            return Err(Gone);
+        }
         self.write(Message::Ping(bytes::Bytes::new())).await
     }
 

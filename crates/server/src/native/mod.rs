@@ -2,10 +2,12 @@
 //!
 //! - [`routes`]: which request is answered how
 //! - [`renderer`]: events as JSON lines or server-sent events
+//! - [`websocket`]: the lines as messages
 //! - [`params`]: what a request may ask for
 
 mod params;
 mod renderer;
 mod routes;
+mod websocket;
 
 pub(crate) use routes::routes;

@@ -18,6 +18,7 @@ use event_source_wire::native::{self, Options};
 
 use super::params::Params;
 use super::renderer::{Framing, Native};
+use super::websocket;
 use crate::answer::{json, refusal as refused, stream as stream_answer};
 use crate::body::StreamBody;
 use crate::credentials;
@@ -26,7 +27,7 @@ use crate::request;
 
 pub(crate) fn routes() -> Router<Arc<Hub>> {
     Router::new()
-        .route("/v1/stream", get(stream).post(stream))
+        .route("/v1/stream", get(stream).post(stream).connect(stream))
         .route("/v1/feed", get(feed).post(feed))
 }
 
@@ -38,26 +39,40 @@ struct Asked {
 }
 
 async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    if websocket::is_wanted(request.method(), request.headers()) {
+        // Its body is the socket.
+        let (mut parts, _) = request.into_parts();
+        return match opened(&hub, &parts, &[], Framing::Lines).await {
+            Ok(subscription) => websocket::serve(&hub, &mut parts, subscription).await,
+            Err(refusal) => refused(&refusal),
+        };
+    }
     let (parts, body) = match request::read(request).await {
         Ok(read) => read,
         Err(response) => return response,
     };
     let sse = wants_sse(&parts.headers);
-    let opened = async {
-        let mut params = Params::read(parts.uri.query(), &body)?;
-        let asked = asked(&hub, &parts, &mut params)?;
-        params.finish()?;
-        let framing = if sse { Framing::Sse } else { Framing::Lines };
-        let renderer = Native { framing, options: asked.options };
-        hub.open(asked.access, asked.start, Format::of(renderer)).await
-    };
-    match opened.await {
+    let framing = if sse { Framing::Sse } else { Framing::Lines };
+    match opened(&hub, &parts, &body, framing).await {
         Ok(subscription) => {
             let content_type = if sse { "text/event-stream" } else { "application/x-ndjson" };
             stream_answer(content_type, Body::new(StreamBody::new(subscription)))
         }
         Err(refusal) => refused(&refusal),
     }
+}
+
+async fn opened(
+    hub: &Arc<Hub>,
+    parts: &Parts,
+    body: &[u8],
+    framing: Framing,
+) -> Result<Subscription, Refusal> {
+    let mut params = Params::read(parts.uri.query(), body)?;
+    let asked = asked(hub, parts, &mut params)?;
+    params.finish()?;
+    let renderer = Native { framing, options: asked.options };
+    hub.open(asked.access, asked.start, Format::of(renderer)).await
 }
 
 async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Response {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod client;
+pub(crate) mod socket;
 pub(crate) mod worker;
 
 use std::sync::Arc;
