@@ -152,6 +152,13 @@ pub struct EventSource {
     pub span: Span,
 }
 
+impl EventSource {
+    /// Of these rows, as a query that says no more.
+    pub fn of(rows: Rows, span: Span) -> Self {
+        Self { rows, watch: None, lasts: false, every_delete: false, span }
+    }
+}
+
 /// An expression over a row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Test {

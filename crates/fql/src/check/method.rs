@@ -126,13 +126,7 @@ impl<'a> Scope<'a> {
             }
             "eventSource" | "toStream" => {
                 call.none()?;
-                Meaning::EventSource(EventSource {
-                    rows,
-                    watch: None,
-                    lasts: false,
-                    every_delete: false,
-                    span: call.span,
-                })
+                Meaning::EventSource(EventSource::of(rows, call.span))
             }
             "eventsOn" | "changesOn" => {
                 if rows.filter.is_some() || rows.shown != Shown::Document {
@@ -146,13 +140,7 @@ impl<'a> Scope<'a> {
                 let fields = call.arguments.iter().map(watched);
                 let fields: Vec<Name> = fields.collect::<Result<_, _>>()?;
                 let watch = (!fields.is_empty()).then_some(fields);
-                Meaning::EventSource(EventSource {
-                    rows,
-                    watch,
-                    lasts: false,
-                    every_delete: false,
-                    span: call.span,
-                })
+                Meaning::EventSource(EventSource { watch, ..EventSource::of(rows, call.span) })
             }
             name => return Err(unsupported(&format!("`.{name}()` of a set"), call.name.span)),
         })

@@ -121,7 +121,7 @@ impl Asking<'_> {
             filter: asked.test,
             shown: asked.shown,
         };
-        let source = EventSource { rows, watch: None, lasts: true, every_delete: false, span };
+        let source = EventSource { lasts: true, ..EventSource::of(rows, span) };
         match self.ask(Ask::EventSource(source)).await? {
             Answer::EventSource(token) => Ok(token),
             _ => Err(unexpected()),

@@ -180,8 +180,7 @@ fn streamed(expression: &Expression) -> Result<(Ask, Of), Wrong> {
         }
     };
     let rows = rows(expression, shown)?;
-    let source =
-        EventSource { rows: rows.clone(), watch: None, lasts: true, every_delete: false, span: Span::default() };
+    let source = EventSource { lasts: true, ..EventSource::of(rows.clone(), Span::default()) };
     let source = Ask::EventSource(source);
     let ask = match expression {
         // It must be there, other than what a ref alone means.
