@@ -17,6 +17,10 @@ INSERT INTO product (name, shelf, price, stock) VALUES
 
 SELECT event_source.capture('product');
 
+-- Who reads without a token does so as a role.
+CREATE ROLE visitor;
+GRANT SELECT ON product TO visitor;
+
 -- One working day after the other: deliveries, sales, new prices, things moved and sold out.
 CREATE PROCEDURE trade(pause interval) LANGUAGE plpgsql AS $$
 DECLARE

@@ -53,7 +53,7 @@ impl Follower {
         let changes = story.iter();
         match self {
             Self::Native | Self::NativeWebSocket => changes.cloned().collect(),
-            Self::V10 => changes.map(Change::without_nulls).collect(),
+            Self::V10 => changes.map(Change::as_document).collect(),
             // Who comes and who goes.
             Self::V4Set => {
                 let moves = changes.filter(|change| change.kind != Kind::Update);
@@ -164,10 +164,7 @@ impl Reader {
                 }
                 Wire::V10(stream) => {
                     let event = stream.next(SILENCE).expect("an event comes").expect("no end");
-                    change(event.untagged())
-                        .into_iter()
-                        .map(|change| change.without_nulls())
-                        .collect()
+                    change(event.untagged()).into_iter().collect()
                 }
                 Wire::V4(lines) => v4(&line(lines)).into_iter().collect(),
                 Wire::Directus(socket) => directus(&message(socket)),

@@ -29,11 +29,11 @@ impl Change {
         Self { row: None, ..self.clone() }
     }
 
-    /// Null and absent are one where a wire has no null.
-    pub(crate) fn without_nulls(&self) -> Self {
+    /// As a document: its id is not among its fields, and nulls are not there.
+    pub(crate) fn as_document(&self) -> Self {
         let mut change = self.clone();
         if let Some(Value::Object(fields)) = &mut change.row {
-            fields.retain(|_, value| !value.is_null());
+            fields.retain(|name, value| name != "id" && !value.is_null());
         }
         change
     }
