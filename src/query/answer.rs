@@ -15,7 +15,8 @@ use pgrx::pg_sys;
 use serde::{Deserialize, Serialize};
 
 use super::define::{self, Asked};
-use super::{named, version};
+use super::named;
+use super::version::Changes;
 use crate::error::{Error, Kind};
 use crate::order::reading::Reading;
 use crate::pg::role::ActingAs;
@@ -96,17 +97,7 @@ impl Answering {
                 let (Found { view, row, .. }, key) = (self.row(rows)?, key(rows));
                 Answer::Row { view, row, key }
             }
-            Ask::Version(rows) => {
-                let Found { definition, view, row } = self.row(rows)?;
-                let seen = match (&definition, &row) {
-                    (Some(definition), Some(row)) => {
-                        version::seen(definition, row, self.told, rows.collection.span)?
-                    }
-                    _ => None,
-                };
-                let (txn_ts, untold) = (seen.unwrap_or(self.told), seen.is_some());
-                Answer::Version { view, row, txn_ts, untold }
-            }
+            Ask::Version { rows, at } => self.version(rows, *at)?,
             Ask::EventSource(source) => Answer::EventSource(self.event_source(source)?),
             Ask::Plural(plural) => named::described(&named::by_plural(plural)?),
         })
@@ -167,6 +158,24 @@ impl Answering {
             None => (named::view(&named::collection(&rows.collection)?), None),
         };
         Ok(Found { definition, view, row })
+    }
+
+    fn version(&mut self, rows: &Rows, at: Option<i64>) -> Result<Answer, Failure> {
+        let span = rows.collection.span;
+        let Found { definition, view, row } = self.row(rows)?;
+        let changes = definition.and_then(|definition| Changes::of(definition, row.as_ref()));
+        let Some(mut changes) = changes else {
+            return Ok(Answer::Version { view, row, txn_ts: self.told, untold: false });
+        };
+        if let Some(at) = at
+            && let Some(first) = changes.first_behind(at, span)?
+            && let Some(before) = first.before
+        {
+            return Ok(Answer::Version { view, row: Some(before), txn_ts: at, untold: false });
+        }
+        let last = changes.last_behind(self.told, span)?;
+        let (txn_ts, untold) = (last.unwrap_or(self.told), last.is_some());
+        Ok(Answer::Version { view, row, txn_ts, untold })
     }
 
     fn event_source(&mut self, asked: &EventSource) -> Result<String, Failure> {

@@ -13,6 +13,7 @@ pub mod lines;
 pub mod sql;
 pub mod stream;
 pub mod v10;
+pub mod v4;
 pub mod websocket;
 
 pub use event::{Event, Kind, Page, WireError};

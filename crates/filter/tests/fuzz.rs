@@ -120,7 +120,7 @@ fn all_tests(ask: &Ask) {
         Ask::Array(items) => items.iter().for_each(all_tests),
         Ask::Object(fields) => fields.iter().for_each(|(_, field)| all_tests(field)),
         Ask::Page { rows, .. } | Ask::Sorted { rows, .. } => of_rows(rows),
-        Ask::Row(rows) | Ask::Version(rows) => of_rows(rows),
+        Ask::Row(rows) | Ask::Version { rows, .. } => of_rows(rows),
         Ask::EventSource(EventSource { rows, .. }) => of_rows(rows),
         Ask::Constant(_) | Ask::Next { .. } | Ask::Plural(_) => {}
     }

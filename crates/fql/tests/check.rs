@@ -40,7 +40,7 @@ fn source(query: &str) -> EventSource {
 
 fn rows(query: &str) -> Rows {
     match ask(query) {
-        Ask::Page { rows, .. } | Ask::Row(rows) | Ask::Version(rows) => rows,
+        Ask::Page { rows, .. } | Ask::Row(rows) | Ask::Version { rows, .. } => rows,
         other => panic!("{query} means {other:?}"),
     }
 }

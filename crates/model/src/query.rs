@@ -51,7 +51,11 @@ pub enum Ask {
     /// A row, or null.
     Row(Rows),
     /// The same, and which changes of it are in what is answered.
-    Version(Rows),
+    Version {
+        rows: Rows,
+        /// As it was when just these transactions had changed it, if it was there; else as it is.
+        at: Option<i64>,
+    },
     /// A token.
     EventSource(EventSource),
     /// The collection that LoopBack's paths call so, by its plural or its name: an object of its `name` and

@@ -28,6 +28,8 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Fauna's Node driver opens up to 100 streams on one connection, others more.
 const STREAMS_PER_CONNECTION: u32 = 1000;
+/// How long streams have to say why they end before their connection does.
+const FAREWELL: Duration = Duration::from_millis(50);
 /// Connections over the limit that are refused in words; those beyond are only closed.
 const REFUSED_IN_WORDS: usize = 64;
 /// What HTTP/2 holds for a stream beside our own queue; its default of 400 kB is too much for many.
@@ -144,9 +146,15 @@ impl Acceptor {
         let mut served =
             pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         // What ends a connection (a reset, a broken request) is the peer's doing and its alone.
+        let farewell = async {
+            stop.wait().await;
+            // The driver of Fauna v4 for Python takes what comes behind HTTP/2's goodbye for an error:
+            // streams say theirs first.
+            tokio::time::sleep(FAREWELL).await;
+        };
         tokio::select! {
             _ = served.as_mut() => return,
-            () = stop.wait() => served.as_mut().graceful_shutdown(),
+            () = farewell => served.as_mut().graceful_shutdown(),
         }
         let _ = served.await;
     }

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -13,9 +12,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use bytes::Bytes;
 use event_source_door::message::{Access, StartAt};
-use event_source_model::query::{Answer, Ask, EventSource, Rows, Shown, Span};
+use event_source_model::query::{Answer, Answered, Ask, EventSource, Rows, Shown, Span};
 use event_source_wire::v4::error::{Wrong, errors, is_said_in_band};
 use event_source_wire::v4::event::{self as wire, Of};
 use event_source_wire::v4::{answer, frame};
@@ -25,6 +25,7 @@ use super::asked;
 use super::expression::{self, Expression};
 use super::renderer::V4;
 use super::snapshot::{self, Question};
+use super::starts::{Follower, Starts};
 use crate::answer::{RETRY_SECONDS, json, status, stream as stream_answer};
 use crate::body::StreamBody;
 use crate::hub::{Format, Hub, Subscription};
@@ -39,14 +40,17 @@ pub(crate) fn routes() -> Router<Arc<Hub>> {
         .route("/stream", post(stream).fallback(only_post))
         .route("/", post(query))
         .route("/ping", get(ping))
+        .layer(Extension(Arc::new(Starts::default())))
 }
 
-async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Response {
-    answered(&hub, follow(&hub, request).await)
+type Shared = (State<Arc<Hub>>, Extension<Arc<Starts>>);
+
+async fn stream((State(hub), Extension(starts)): Shared, request: Request) -> Response {
+    answered(&hub, follow(&hub, &starts, request).await)
 }
 
-async fn query(State(hub): State<Arc<Hub>>, request: Request) -> Response {
-    answered(&hub, document(&hub, request).await.map_err(|wrong| vec![wrong]))
+async fn query((State(hub), Extension(starts)): Shared, request: Request) -> Response {
+    answered(&hub, document(&hub, &starts, request).await.map_err(|wrong| vec![wrong]))
 }
 
 /// Whether the server is there. Whether it can answer is for `/ready` to say.
@@ -91,7 +95,7 @@ fn refused(all: &[Wrong]) -> Response {
 }
 
 /// Opens a stream.
-async fn follow(hub: &Arc<Hub>, request: Request) -> Result<At, Vec<Wrong>> {
+async fn follow(hub: &Arc<Hub>, starts: &Starts, request: Request) -> Result<At, Vec<Wrong>> {
     let one = |wrong| vec![wrong];
     let (parts, body) = read(request).await.map_err(one)?;
     let fields = asked::fields(parts.uri.query())?;
@@ -100,15 +104,24 @@ async fn follow(hub: &Arc<Hub>, request: Request) -> Result<At, Vec<Wrong>> {
     let question = question(hub, &parts, &expression, source).map_err(one)?;
     let secret = question.secret.clone();
     let answered = question.answered(hub).await.map_err(one)?;
-    let since = answered.txn_ts;
-    let token = token(answered.answer).ok_or_else(|| vec![Wrong::no_document()])?;
+    let opening = opening(answered).ok_or_else(|| vec![Wrong::no_document()])?;
+    let Opening { token, since, is_there } = opening;
+    if matches!(expression, Expression::Get(_)) && !is_there {
+        return Err(vec![Wrong::no_document()]);
+    }
+    let is_python = asked::is_python(&parts.headers);
     let format = Format::of(V4 { of, fields, since });
-    let access = Access { token, secret };
+    let access = Access { token, secret: secret.clone() };
     let opened = hub.open(access, StartAt::Token, format).await;
     let response = match opened {
         Ok(subscription) => {
             let id = HeaderValue::from(subscription.id());
-            let body = body_of(subscription, asked::is_python(&parts.headers));
+            // The driver for Python asks for no document.
+            if let Some(follower) = follower(&expression, secret.as_deref()).filter(|_| !is_python)
+            {
+                starts.give(follower, since);
+            }
+            let body = body_of(subscription, is_python);
             let mut response = stream_answer(CONTENT_TYPE, body);
             response.headers_mut().insert("x-fauna-stream-id", id);
             response
@@ -124,20 +137,29 @@ async fn follow(hub: &Arc<Hub>, request: Request) -> Result<At, Vec<Wrong>> {
 }
 
 /// A document as it is now.
-async fn document(hub: &Arc<Hub>, request: Request) -> Result<At, Wrong> {
+async fn document(hub: &Arc<Hub>, starts: &Starts, request: Request) -> Result<At, Wrong> {
     let (parts, body) = read(request).await?;
     let expression = expression::parse(&body)?;
     let Expression::Get(_) = &expression else {
         let text = "Only Get of a document or of a set is answered here: SQL does the rest.";
         return Err(Wrong::expression(text));
     };
-    let ask = Ask::Version(rows(&expression, Shown::Document)?);
-    let question = question(hub, &parts, &expression, ask)?;
-    let time = question.time;
+    let ask = Ask::Version { rows: rows(&expression, Shown::Document)?, at: None };
+    let mut question = question(hub, &parts, &expression, ask)?;
+    if let Expression::Get(of) = &expression
+        && let Some(follower) = follower(of, question.secret.as_deref())
+        && let Ask::Version { at, .. } = &mut question.ask
+    {
+        *at = starts.take(follower, question.last_seen);
+    }
+    let (time, last_seen) = (question.time, question.last_seen);
     let answered = question.answered(hub).await?;
     match answered.answer {
         Answer::Version { view, row: Some(row), txn_ts, untold } => {
-            snapshot::told(hub, untold.then_some(txn_ts), time).await?;
+            // The client has heard of all that it shows when it is as of the stream's start.
+            if txn_ts > last_seen {
+                snapshot::told(hub, untold.then_some(txn_ts), time).await?;
+            }
             let body = answer::resource(&view, &row, txn_ts);
             Ok((json(StatusCode::OK, body), Some(answered.txn_ts)))
         }
@@ -182,10 +204,10 @@ fn streamed(expression: &Expression) -> Result<(Ask, Of), Wrong> {
     let rows = rows(expression, shown)?;
     let source = EventSource { lasts: true, ..EventSource::of(rows.clone(), Span::default()) };
     let source = Ask::EventSource(source);
-    let ask = match expression {
-        // It must be there, other than what a ref alone means.
-        Expression::Get(_) => Ask::Array(vec![Ask::Version(rows), source]),
-        _ => source,
+    let ask = match of {
+        // Its place in the order is where the stream starts: see `starts`.
+        Of::Document => Ask::Array(vec![Ask::Version { rows, at: None }, source]),
+        Of::Documents | Of::Index { .. } => source,
     };
     Ok((ask, of))
 }
@@ -202,15 +224,32 @@ fn not_streamable(expression: &Expression) -> Wrong {
     ))
 }
 
-/// The token in an answer, unless the document that it is for is not there.
-fn token(answer: Answer) -> Option<String> {
-    match answer {
-        Answer::EventSource(token) => Some(token),
-        Answer::Array(items) => {
-            let is_gone = |item: &Answer| matches!(item, Answer::Version { row: None, .. });
-            let is_there = !items.iter().any(is_gone);
-            items.into_iter().find_map(token).filter(|_| is_there)
-        }
+/// What a stream begins with.
+struct Opening {
+    token: String,
+    /// Every event is behind it, and everything up to it was seen by the answer.
+    since: i64,
+    /// Of a document.
+    is_there: bool,
+}
+
+fn opening(answered: Answered) -> Option<Opening> {
+    let since = answered.txn_ts;
+    match answered.answer {
+        Answer::EventSource(token) => Some(Opening { token, since, is_there: true }),
+        Answer::Array(parts) => match <[Answer; 2]>::try_from(parts).ok()? {
+            [Answer::Version { row, txn_ts, .. }, Answer::EventSource(token)] => {
+                Some(Opening { token, since: since.max(txn_ts), is_there: row.is_some() })
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn follower<'a>(of: &'a Expression, secret: Option<&'a str>) -> Option<Follower<'a>> {
+    match of {
+        Expression::Document { collection, id } => Some(Follower { collection, id, secret }),
         _ => None,
     }
 }

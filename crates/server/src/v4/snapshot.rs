@@ -3,8 +3,8 @@
 //! On a primary the first answer is: nothing was handed out that it does not know. A standby may be
 //! behind the server that the client came from.
 //!
-//! And a document no earlier than what it shows was told to those who follow it: the driver for JavaScript
-//! drops what it was told before the document came, up to the document's `ts`, and nothing after.
+//! A document that somebody may follow comes no earlier than what it shows was told, for the reason that
+//! `starts` gives: other clients than the one whose stream just began are served as well as can be.
 
 use std::time::Duration;
 
