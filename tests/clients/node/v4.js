@@ -1,6 +1,7 @@
 // Follows documents and sets with Fauna's v4 driver for JavaScript (`faunadb`) and prints what a program
 // gets to see, one JSON object a line. Driven by tests/tests/v4.rs; the one argument is JSON:
-//   mode      "stream", "document" (`client.stream.document`), "query" (Get), "ping", "many" (streams of
+//   mode      "stream", "document" (`client.stream.document`), "query" (Get), "ping", "refused" (the errors of
+//             `cases`, each a configuration of its own), "many" (streams of
 //             the documents 1 to `count`, all with one client), "counters" (`streams` followers of one
 //             document, one after the other, each until its field `n` is `last`)
 //   client    "http2" (the driver's default in Node) or "fetch" (cross-fetch, HTTP/1.1)
@@ -56,8 +57,8 @@ function error(e) {
   });
 }
 
-function client() {
-  const options = { secret: config.secret, domain: config.host, port: config.port, scheme: "http" };
+function client(secret = config.secret) {
+  const options = { secret, domain: config.host, port: config.port, scheme: "http" };
   if (config.client === "fetch") options.fetch = require("cross-fetch");
   return new faunadb.Client(options);
 }
@@ -190,7 +191,28 @@ async function ask() {
   driver.close();
 }
 
-if (config.mode === "many") many();
+async function refused() {
+  for (const { mode, expr, secret } of config.cases) {
+    const driver = client(secret);
+    const said = mode === "query"
+      ? driver.query(expression(expr)).then(() => null, (e) => e)
+      : new Promise((done) => {
+        const followed = driver.stream(expression(expr));
+        const end = (e) => {
+          followed.close();
+          done(e);
+        };
+        followed.on("start", () => end(null)).on("error", end).start();
+      });
+    const e = await said;
+    if (e) error(e);
+    else print({ accepted: expr });
+    driver.close();
+  }
+}
+
+if (config.mode === "refused") refused();
+else if (config.mode === "many") many();
 else if (config.mode === "counters") counters(0);
 else if (config.mode === "query" || config.mode === "ping") ask();
 else follow();

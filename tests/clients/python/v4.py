@@ -1,6 +1,6 @@
 """Follows documents and sets with Fauna's v4 driver for Python (`faunadb`) and prints what a program gets
 to see, one JSON object a line. The Python twin of ../node/v4.js, which explains argument and lines; it
-has the modes "stream", "query" and "ping".
+has the modes "stream", "query", "ping" and "refused".
 """
 
 import base64
@@ -52,12 +52,12 @@ def error(e):
     out({"error": {**line, "description": description}})
 
 
-def client():
+def client(secret=CONFIG["secret"]):
     # The driver looks for its own newest version when it is made; that is another network.
     with mock.patch.object(faunadb.client, "get") as get:
         get.return_value.json.return_value = {"info": {"version": faunadb.__version__}}
         return FaunaClient(
-            secret=CONFIG["secret"], domain=CONFIG["host"], port=CONFIG["port"], scheme="http"
+            secret=secret, domain=CONFIG["host"], port=CONFIG["port"], scheme="http"
         )
 
 
@@ -130,14 +130,28 @@ class Following:
         out({"error": {"class": None, "code": e.code, "description": e.description}})
 
 
+def refused(case):
+    driver = client(case["secret"])
+    if case["mode"] == "query":
+        try:
+            driver.query(expression(case["expr"]))
+            out({"accepted": case["expr"]})
+        except FaunaError as e:
+            error(e)
+        return
+    driver.stream(expression(case["expr"]), on_error=lambda e: error(e.error)).start()
+
+
 def main():
+    if CONFIG["mode"] == "refused":
+        for case in CONFIG["cases"]:
+            refused(case)
+        return
     if CONFIG["mode"] == "stream":
         following = Following()
         following.stream.start()
         if following.left != 0:
             out({"end": True})
-        elif CONFIG.get("close"):
-            out({"closed": True})
         return
     try:
         answer = client().ping("node") if CONFIG["mode"] == "ping" else client().query(

@@ -1,6 +1,7 @@
 //! A `faunadb` driver in a process of its own: what its program printed, line by line.
 //!
 //! It runs on the test's thread, with one thread that reads. Dropping it ends the process.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
