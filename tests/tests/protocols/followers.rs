@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use event_source_tests::consume::lines::Lines;
+use event_source_tests::consume::v4::V4Stream;
 use event_source_tests::consume::v10::V10Stream;
 use event_source_tests::consume::websocket::WebSocket;
 use event_source_tests::consume::{self, Event, Form, Request, Stream, Version};
@@ -90,11 +91,10 @@ impl Follower {
             ),
             Self::V4Set => {
                 let set = json!({ "documents": { "collection": "t" } });
-                let mut lines = lines("/stream", &authorization, &set);
-                let start =
-                    lines.next(SILENCE).expect("a start comes").expect("the stream goes on");
-                assert!(start.starts_with("{\"type\":\"start\""), "{start}");
-                Wire::V4(lines)
+                let mut stream = V4Stream::open(address, secret, &set, &[]).expect("it opens");
+                let start = stream.next(SILENCE).expect("a start comes").expect("it goes on");
+                assert_eq!(start.kind, consume::Kind::Status, "{start:?}");
+                Wire::V4(stream)
             }
             Self::Directus => {
                 let path = format!("/websocket?access_token={secret}");
@@ -131,7 +131,7 @@ enum Wire {
     Native(Stream),
     NativeWebSocket(WebSocket),
     V10(V10Stream),
-    V4(Lines),
+    V4(V4Stream),
     Directus(WebSocket),
     LoopBack(Lines),
 }
@@ -157,7 +157,7 @@ impl Reader {
                 return change;
             }
             let changes = match &mut self.wire {
-                Wire::Native(stream) => vec![native(stream.next_change(SILENCE))],
+                Wire::Native(stream) => vec![of(stream.next_change(SILENCE))],
                 Wire::NativeWebSocket(socket) => {
                     let event = serde_json::from_value(message(socket)).expect("an event");
                     change(event).into_iter().collect()
@@ -166,7 +166,9 @@ impl Reader {
                     let event = stream.next(SILENCE).expect("an event comes").expect("no end");
                     change(event.untagged()).into_iter().collect()
                 }
-                Wire::V4(lines) => v4(&line(lines)).into_iter().collect(),
+                Wire::V4(stream) => {
+                    vec![of(stream.next(SILENCE).expect("an event comes").expect("it goes on"))]
+                }
                 Wire::Directus(socket) => directus(&message(socket)),
                 Wire::LoopBack(lines) => loopback(&line(lines)).into_iter().collect(),
             };
@@ -187,35 +189,19 @@ fn line(lines: &mut Lines) -> String {
 fn change(event: Event) -> Option<Change> {
     match event.kind {
         consume::Kind::Status => None,
-        _ => Some(native(event)),
+        _ => Some(of(event)),
     }
 }
 
-fn native(event: Event) -> Change {
+fn of(event: Event) -> Change {
     let kind = match event.kind {
         consume::Kind::Add => Kind::Add,
         consume::Kind::Update => Kind::Update,
         consume::Kind::Remove => Kind::Remove,
         other => panic!("not expected: {other:?}"),
     };
-    let data = event.data.expect("every change has its row");
-    Change::new(kind, &event.key.unwrap_or_else(|| data["id"].clone()), Some(data))
-}
-
-fn v4(line: &str) -> Option<Change> {
-    let line = line.trim();
-    if line.is_empty() {
-        return None;
-    }
-    let told: Value = serde_json::from_str(line).expect("JSON");
-    assert_eq!(told["type"], "set", "{told}");
-    let event = &told["event"];
-    let kind = match event["action"].as_str() {
-        Some("add") => Kind::Add,
-        Some("remove") => Kind::Remove,
-        _ => panic!("an action of no set: {told}"),
-    };
-    Some(Change::new(kind, &event["document"]["ref"]["@ref"]["id"], None))
+    let key = event.key.or_else(|| event.data.as_ref().map(|row| row["id"].clone()));
+    Change::new(kind, &key.expect("every change says of what"), event.data)
 }
 
 fn directus(told: &Value) -> Vec<Change> {
