@@ -276,11 +276,11 @@ fn a_reader_that_the_log_no_longer_waits_for_is_told() {
     let mut stream =
         V4Stream::open(game.cluster.http(), &game.secret, &expression, &[]).expect("it opens");
     // What is not read waits in the log, and the log does not wait for ever.
-    let random = "SELECT string_agg(md5(n::text), '') FROM generate_series(1, 3000) n";
-    let random: String = client.query_one(random, &[]).expect("a text").get(0);
-    for n in 1..=300 {
-        let sql = "UPDATE things SET n = $1, text = $2 WHERE id = 1";
-        client.execute(sql, &[&n, &random]).expect("it can be written");
+    let random = "SELECT string_agg(md5(n::text || clock_timestamp()), '')
+         FROM generate_series(1, 3000) n";
+    for n in 1..=400 {
+        let sql = format!("UPDATE things SET n = {n}, text = ({random}) WHERE id = 1");
+        client.batch_execute(&sql).expect("it can be written");
     }
     let mut last = 0;
     let error = loop {

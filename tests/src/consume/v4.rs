@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::{Map, Value};
 use tokio::runtime::Runtime;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::event::{Event, Kind, WireError};
 use super::http::{Connection, Failed, Version, accepted, runtime};
@@ -57,8 +57,10 @@ impl V4Stream {
 
     /// The next event as it is on the wire.
     pub fn next_raw(&mut self, within: Duration) -> Result<Option<Value>, Failed> {
+        // Heartbeats do not count.
+        let until = Instant::now() + within;
         loop {
-            let frame = self.runtime.block_on(async { timeout(within, self.body.frame()).await });
+            let frame = self.runtime.block_on(async { timeout_at(until, self.body.frame()).await });
             match frame {
                 Err(_) => return Err(Failed::TimedOut(within)),
                 Ok(None) if self.read.is_empty() => return Ok(None),
