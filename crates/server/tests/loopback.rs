@@ -198,8 +198,11 @@ async fn a_condition_is_a_test_with_parameters() {
         ),
         (
             r#"{"a":{"regexp":"/^x/gi"}}"#,
-            r#"("a" operator(pg_catalog.~) $1::pg_catalog.text)"#,
-            vec!["(?i)^x"],
+            concat!(
+                r#"(("a" operator(pg_catalog.~) $1::pg_catalog.text) and "#,
+                "(($2::pg_catalog.text operator(pg_catalog.~) $3::pg_catalog.text) is not null))",
+            ),
+            vec!["(?i)^x", "", "(?i)^x"],
         ),
         (
             r#"{"or":[{"a":1},{"b":2,"c":3}]}"#,

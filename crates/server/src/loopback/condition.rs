@@ -144,7 +144,15 @@ fn operation(subject: &Subject, operator: &str, value: &Value) -> Result<Test, S
         "nilike" => not(matched(Function::LikeAnyCase)?),
         "regexp" => {
             let pattern = constant(Constant::Text(pattern(text(operator, value)?)?));
-            Test::Call(Function::IncludesRegex, vec![subject.text(), pattern], Span::default())
+            let matched = |text, pattern| {
+                Test::Call(Function::IncludesRegex, vec![text, pattern], Span::default())
+            };
+            // Of constants alone, it is evaluated now: a pattern that is none is refused before the
+            // stream rather than at its first event.
+            let empty = constant(Constant::Text(String::new()));
+            let is_one =
+                binary(Binary::Unequal, matched(empty, pattern.clone()), constant(Constant::Null));
+            binary(Binary::And, matched(subject.text(), pattern), is_one)
         }
         _ => return Err(format!("operator \"{operator}\" is not supported")),
     })
