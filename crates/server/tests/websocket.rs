@@ -2,7 +2,7 @@
 
 mod support;
 
-use event_source_door::message::{Config, StartAt, ToServer, ToWorker};
+use event_source_door::message::{Config, StartAt, ToServer};
 use event_source_model::event::{Reason, Refusal};
 use event_source_model::position::Position;
 use support::client::json;
@@ -222,27 +222,5 @@ async fn a_page_of_another_origin_may_open_one_only_where_it_is_allowed() {
         assert_eq!(response.status(), status, "{origin:?}");
         drop(response);
         worker.hears_close().await;
-    }
-}
-
-#[tokio::test]
-async fn five_hundred_sockets_on_one_connection_are_all_served() {
-    const SOCKETS: usize = 500;
-    let config = Config { max_streams: 600, ..config() };
-    let mut worker = Worker::start(config).await;
-    worker.tails(empty_tail(900, 1000)).await;
-    let mut two = Two::connect(worker.address).await;
-    let mut sockets = Vec::new();
-    for _ in 0..SOCKETS {
-        let (response, ()) = tokio::join!(two.ask(PATH), async {
-            let ToWorker::Open { request, .. } = worker.hears().await else { panic!("no Open") };
-            worker.opens(request, opened(1000, 900)).await;
-        });
-        sockets.push(Socket::of(response).await);
-    }
-    worker.tails(tail_of(1000, 1010, 7, "x")).await;
-    for (at, socket) in sockets.iter_mut().enumerate() {
-        assert_eq!(socket.event().await["type"], "status", "socket {at}");
-        assert_eq!(socket.event().await["key"], 7, "socket {at}");
     }
 }

@@ -26,12 +26,15 @@ impl Client {
         Self::One(sender)
     }
 
-    /// HTTP/2 with prior knowledge.
+    /// HTTP/2 with prior knowledge, and the window of Node: a reader that stops reading is noticed early.
     pub(crate) async fn two(address: SocketAddr) -> Self {
+        Self::two_with(address, 65_535).await
+    }
+
+    pub(crate) async fn two_with(address: SocketAddr, window: u32) -> Self {
         let io = TokioIo::new(TcpStream::connect(address).await.expect("the server listens"));
-        // The window of Node: a reader that stops reading is noticed early.
         let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.initial_stream_window_size(65_535).initial_connection_window_size(65_535);
+        builder.initial_stream_window_size(65_535).initial_connection_window_size(window);
         let (sender, connection) = builder.handshake(io).await.expect("HTTP/2");
         tokio::spawn(connection);
         Self::Two(sender)
