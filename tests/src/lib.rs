@@ -13,6 +13,7 @@
 //! - [`ground`]: its folders and ports
 //! - [`mod@health`]: whether its worker answers
 //! - [`processes`]: the worker and the server process of a cluster
+//! - [`program`]: clients in processes of their own
 //! - [`memory`]: the most memory that they held
 //! - [`wait`]: the one place that sleeps
 //! - [`consume`]: clients of streams and feeds
@@ -35,6 +36,7 @@ pub mod memory;
 pub mod options;
 pub mod private;
 pub mod processes;
+pub mod program;
 pub mod rebuild;
 pub mod replay;
 pub mod resume;
