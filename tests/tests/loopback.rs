@@ -31,14 +31,38 @@ fn npm(url: &str) -> Program {
     program
 }
 
+/// In one cluster: a cluster takes longer than most of them.
 #[test]
-fn npms_client_sees_every_kind_of_change_as_loopback_writes_it() {
+fn a_change_stream_is_loopbacks() {
     let (cluster, mut client, secret) = models();
-    let program = npm(&address(&cluster, "MyModels", &secret, "_format=event-stream"));
+    for behaves in [
+        npms_client_sees_every_kind_of_change_as_loopback_writes_it,
+        a_model_is_found_by_its_plural_and_by_its_name,
+        options_filter_in_each_of_their_forms,
+        a_row_that_leaves_the_filter_is_not_told_unless_it_is_asked_for_exactly,
+        what_is_wrong_is_said_in_loopbacks_words,
+        a_burst_and_large_rows_arrive_whole,
+        npms_client_comes_back_where_it_was_and_misses_nothing,
+        a_client_that_forgets_its_place_begins_anew,
+        nobody_reads_as_the_anonymous_role,
+        who_takes_json_alone_gets_lines,
+    ] {
+        let empty = "TRUNCATE mymodel, note, person, \"Odd\"";
+        run(&mut client, &[empty]);
+        behaves(&cluster, &mut client, &secret);
+    }
+}
+
+fn npms_client_sees_every_kind_of_change_as_loopback_writes_it(
+    cluster: &Cluster,
+    client: &mut Client,
+    secret: &str,
+) {
+    let program = npm(&address(cluster, "MyModels", secret, "_format=event-stream"));
     let fields = "options[fields][]=foo&options[fields][]=id";
-    let example = npm(&address(&cluster, "MyModels", &secret, fields));
+    let example = npm(&address(cluster, "MyModels", secret, fields));
     run(
-        &mut client,
+        client,
         &[
             "INSERT INTO mymodel VALUES ('bar', 1, '2020-01-02 03:04:05+00', 1)",
             "INSERT INTO mymodel VALUES ('a', NULL, NULL, 2), (E'b\\n\u{2028}ü', 0, NULL, 0)",
@@ -69,11 +93,13 @@ fn npms_client_sees_every_kind_of_change_as_loopback_writes_it() {
     }
 }
 
-#[test]
-fn a_model_is_found_by_its_plural_and_by_its_name() {
-    let (cluster, mut client, secret) = models();
+fn a_model_is_found_by_its_plural_and_by_its_name(
+    cluster: &Cluster,
+    client: &mut Client,
+    secret: &str,
+) {
     let open = |plural: &str| {
-        ChangeStream::open(cluster.http(), &Changes::of(plural).by(&secret))
+        ChangeStream::open(cluster.http(), &Changes::of(plural).by(secret))
             .unwrap_or_else(|e| panic!("{plural}: {e}"))
     };
     let mut models: Vec<ChangeStream> =
@@ -82,7 +108,7 @@ fn a_model_is_found_by_its_plural_and_by_its_name() {
     let mut people: Vec<ChangeStream> = ["people", "Person", "Persons"].map(open).into();
     let mut odd = open("Odds");
     run(
-        &mut client,
+        client,
         &[
             "INSERT INTO mymodel (id) VALUES (1)",
             "INSERT INTO note VALUES ('a', '1')",
@@ -102,22 +128,20 @@ fn a_model_is_found_by_its_plural_and_by_its_name() {
     assert_eq!((removed.target, removed.condition), (json!([1, "b"]), None));
 }
 
-#[test]
-fn options_filter_in_each_of_their_forms() {
-    let (cluster, mut client, secret) = models();
+fn options_filter_in_each_of_their_forms(cluster: &Cluster, client: &mut Client, secret: &str) {
     let encoded = "options=%7B%22where%22%3A%7B%22foo%22%3A%22keep%22%7D%7D";
     let programs = ["_format=event-stream&", ""].map(|format| {
         let bracketed = format!("{format}options[where][foo]=keep");
-        [encoded, &bracketed].map(|query| npm(&address(&cluster, "MyModels", &secret, query)))
+        [encoded, &bracketed].map(|query| npm(&address(cluster, "MyModels", secret, query)))
     });
     let keep = json!({ "where": { "foo": "keep" } });
-    let asked = Changes::of("MyModels").by(&secret);
+    let asked = Changes::of("MyModels").by(secret);
     let mut posted = ChangeStream::open(cluster.http(), &asked.clone().with(keep)).unwrap();
     // Outside of options it is no filter.
-    let url = address(&cluster, "MyModels", &secret, "where=%7B%22foo%22%3A%22keep%22%7D");
+    let url = address(cluster, "MyModels", secret, "where=%7B%22foo%22%3A%22keep%22%7D");
     let unfiltered = npm(&url);
     run(
-        &mut client,
+        client,
         &[
             "INSERT INTO mymodel (id, foo) VALUES (1, 'other')",
             "INSERT INTO mymodel (id, foo) VALUES (2, 'keep')",
@@ -136,11 +160,13 @@ fn told(stream: &mut ChangeStream, n: usize) -> Vec<(Kind, Value)> {
     (0..n).map(|_| brief(stream.change(LONG))).collect()
 }
 
-#[test]
-fn a_row_that_leaves_the_filter_is_not_told_unless_it_is_asked_for_exactly() {
-    let (cluster, mut client, secret) = models();
+fn a_row_that_leaves_the_filter_is_not_told_unless_it_is_asked_for_exactly(
+    cluster: &Cluster,
+    client: &mut Client,
+    secret: &str,
+) {
     let open = |options: Value| {
-        let asked = Changes::of("MyModels").by(&secret).with(options);
+        let asked = Changes::of("MyModels").by(secret).with(options);
         ChangeStream::open(cluster.http(), &asked).unwrap()
     };
     let keep = json!({ "foo": "keep" });
@@ -148,7 +174,7 @@ fn a_row_that_leaves_the_filter_is_not_told_unless_it_is_asked_for_exactly() {
     let mut exact = open(json!({ "where": keep, "exact": true }));
     let mut trimmed = open(json!({ "where": keep, "fields": ["id", "n"] }));
     run(
-        &mut client,
+        client,
         &[
             "INSERT INTO mymodel (id, foo, n) VALUES (1, 'out', 1), (2, 'keep', 2)",
             "UPDATE mymodel SET foo = 'keep' WHERE id = 1",
@@ -175,11 +201,9 @@ fn refusal(cluster: &Cluster, asked: &Changes) -> (u16, Value) {
     }
 }
 
-#[test]
-fn what_is_wrong_is_said_in_loopbacks_words() {
-    let (cluster, _client, secret) = models();
-    let asked = |plural: &str| Changes::of(plural).by(&secret);
-    let (status, error) = refusal(&cluster, &asked("Nopes"));
+fn what_is_wrong_is_said_in_loopbacks_words(cluster: &Cluster, _client: &mut Client, secret: &str) {
+    let asked = |plural: &str| Changes::of(plural).by(secret);
+    let (status, error) = refusal(cluster, &asked("Nopes"));
     let message = "There is no method to handle POST /Nopes/change-stream";
     assert_eq!(
         (status, &error),
@@ -190,12 +214,12 @@ fn what_is_wrong_is_said_in_loopbacks_words() {
         "statusCode": 401, "name": "Error", "message": "Authorization Required",
         "code": "AUTHORIZATION_REQUIRED",
     });
-    assert_eq!(refusal(&cluster, &Changes::of("MyModels")), (401, unauthorized.clone()));
-    assert_eq!(refusal(&cluster, &Changes::of("MyModels").by("ess_no")), (401, unauthorized));
-    let (status, error) = refusal(&cluster, &asked("secrets"));
+    assert_eq!(refusal(cluster, &Changes::of("MyModels")), (401, unauthorized.clone()));
+    assert_eq!(refusal(cluster, &Changes::of("MyModels").by("ess_no")), (401, unauthorized));
+    let (status, error) = refusal(cluster, &asked("secrets"));
     assert_eq!((status, &error["code"]), (403, &json!("ACCESS_DENIED")));
 
-    let (status, error) = refusal(&cluster, &asked("keyless"));
+    let (status, error) = refusal(cluster, &asked("keyless"));
     assert_eq!(status, 400);
     assert_eq!(error["message"], "\"keyless\" has no primary key to tell its rows by");
 
@@ -210,20 +234,18 @@ fn what_is_wrong_is_said_in_loopbacks_words() {
             "invalid regular expression: parentheses () not balanced",
         ),
     ] {
-        let (status, error) = refusal(&cluster, &asked("MyModels").with(options.clone()));
+        let (status, error) = refusal(cluster, &asked("MyModels").with(options.clone()));
         assert_eq!(status, 400, "{options}: {error}");
         assert_eq!(error["message"], message, "{options}");
     }
     // npm's client stops at any of these.
-    let url = address(&cluster, "Nopes", &secret, "");
+    let url = address(cluster, "Nopes", secret, "");
     let program = Program::node("changes.js", &json!({ "url": url }));
     let failed = program.said("failed");
     assert_eq!((&failed["code"], &failed["state"]), (&json!(404), &json!(2)));
 }
 
-#[test]
-fn nobody_reads_as_the_anonymous_role() {
-    let (cluster, mut client, _) = models();
+fn nobody_reads_as_the_anonymous_role(cluster: &Cluster, client: &mut Client, _secret: &str) {
     cluster.set("event_source.anonymous_role", "reader");
     cluster.reload();
     let asked = Changes::of("MyModels");
@@ -232,10 +254,10 @@ fn nobody_reads_as_the_anonymous_role() {
         stream = ChangeStream::open(cluster.http(), &asked).ok();
         stream.is_some()
     });
-    run(&mut client, &["INSERT INTO mymodel (id) VALUES (1)"]);
+    run(client, &["INSERT INTO mymodel (id) VALUES (1)"]);
     assert_eq!(stream.unwrap().change(LONG).target, json!(1));
     // Without a name it may not, and is asked for one.
-    assert_eq!(refusal(&cluster, &Changes::of("secrets")).0, 401);
+    assert_eq!(refusal(cluster, &Changes::of("secrets")).0, 401);
 }
 
 /// The error that ends a stream.
@@ -290,13 +312,11 @@ fn every_end_is_told_in_band_and_a_position_that_is_gone_by_a_status() {
     assert_eq!((status, &error["code"]), (410, &json!("POSITION_GONE")));
 }
 
-#[test]
-fn a_burst_and_large_rows_arrive_whole() {
+fn a_burst_and_large_rows_arrive_whole(cluster: &Cluster, client: &mut Client, secret: &str) {
     const ROWS: i64 = 1000;
-    let (cluster, mut client, secret) = models();
-    let program = npm(&address(&cluster, "MyModels", &secret, ""));
+    let program = npm(&address(cluster, "MyModels", secret, ""));
     run(
-        &mut client,
+        client,
         &[
             &format!("INSERT INTO mymodel (id) SELECT n FROM generate_series(1, {ROWS}) n"),
             "INSERT INTO mymodel (id, foo) VALUES (0, repeat('a\u{2028}ü😀', 150000))",
@@ -315,15 +335,16 @@ fn a_burst_and_large_rows_arrive_whole() {
 }
 
 /// The server process is killed under npm's client, again and again.
-#[test]
-fn npms_client_comes_back_where_it_was_and_misses_nothing() {
+fn npms_client_comes_back_where_it_was_and_misses_nothing(
+    cluster: &Cluster,
+    client: &mut Client,
+    secret: &str,
+) {
     const ROWS: i64 = 600;
-    let (cluster, client, secret) = models();
-    let url = address(&cluster, "MyModels", &secret, "");
+    let url = address(cluster, "MyModels", secret, "");
     let program = npm(&url);
-    let mut client: Client = client;
     for id in 1..=ROWS {
-        run(&mut client, &[&format!("INSERT INTO mymodel (id) VALUES ({id})")]);
+        run(client, &[&format!("INSERT INTO mymodel (id) VALUES ({id})")]);
         if id % 200 == 100 {
             cluster.serving().1.signal(Signal::KILL);
         }
@@ -340,41 +361,38 @@ fn npms_client_comes_back_where_it_was_and_misses_nothing() {
     }
 }
 
-#[test]
-fn a_client_that_forgets_its_place_begins_anew() {
-    let (cluster, mut client, secret) = models();
-    let url = address(&cluster, "MyModels", &secret, "");
+fn a_client_that_forgets_its_place_begins_anew(
+    cluster: &Cluster,
+    client: &mut Client,
+    secret: &str,
+) {
+    let url = address(cluster, "MyModels", secret, "");
     let program = Program::node("changes.js", &json!({ "url": url, "keep_id": false }));
     assert_eq!(program.said("open"), json!(true));
-    run(&mut client, &["INSERT INTO mymodel (id) VALUES (1)"]);
+    run(client, &["INSERT INTO mymodel (id) VALUES (1)"]);
     assert_eq!(program.said("data")["target"], 1);
     cluster.serving().1.signal(Signal::KILL);
     assert_eq!(program.said("failed")["state"], 0);
-    run(&mut client, &["INSERT INTO mymodel (id) VALUES (2)"]);
+    run(client, &["INSERT INTO mymodel (id) VALUES (2)"]);
     while program.line()["open"] != true {}
-    run(&mut client, &["INSERT INTO mymodel (id) VALUES (3)"]);
+    run(client, &["INSERT INTO mymodel (id) VALUES (3)"]);
     assert_eq!(program.said("data")["target"], 3);
 }
 
-#[test]
-fn who_takes_json_alone_gets_lines() {
-    let (cluster, mut client, secret) = models();
-    let (address, own) = (cluster.http(), secret.clone());
+fn who_takes_json_alone_gets_lines(cluster: &Cluster, client: &mut Client, secret: &str) {
+    let (address, own) = (cluster.http(), secret.to_owned());
     // Its stream ends, so that its body can be read whole.
     let reading = std::thread::spawn(move || {
-        let headers = [("accept", "application/json"), ("x-access-token", secret.as_str())];
+        let headers = [("accept", "application/json"), ("x-access-token", own.as_str())];
         let body = json!({ "options": { "where": { "id": 1 } } });
         http::text(address, Version::Http1, "/api/people/change-stream", &headers, &body)
     });
-    let mut other = ChangeStream::open(address, &Changes::of("people").by(&own)).unwrap();
+    let mut other = ChangeStream::open(address, &Changes::of("people").by(secret)).unwrap();
     let both = "SELECT streams = 2 FROM event_source.status";
     wait_until("both streams to be there", LONG, || client.query_one(both, &[]).unwrap().get(0));
-    run(&mut client, &["INSERT INTO person VALUES (1, 'Ada')"]);
+    run(client, &["INSERT INTO person VALUES (1, 'Ada')"]);
     assert_eq!(other.change(LONG).target, json!(1));
-    run(
-        &mut client,
-        &["SELECT event_source.release('person')", "INSERT INTO mymodel (id) VALUES (1)"],
-    );
+    run(client, &["SELECT event_source.release('person')", "INSERT INTO mymodel (id) VALUES (1)"]);
     let text = reading.join().unwrap().unwrap();
     let lines = text.lines().filter(|line| !line.is_empty());
     let lines: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
