@@ -48,19 +48,31 @@ pub fn unix_instant(micros: i64) -> String {
     with_era(format!("{day}T{}{fraction}Z", clock(rest)), bc)
 }
 
+/// `2024-03-14T22:50:55.930Z`: always three digits, as JavaScript writes it; the rest is cut off. `micros`
+/// counts from 2000-01-01 UTC.
+pub fn timestamptz_millis(micros: i64) -> String {
+    finite(micros, |day, rest| format!("{day}T{}.{:03}Z", clock(rest), rest % 1_000_000 / 1000))
+}
+
 fn instant(micros: i64, zone: &str) -> String {
+    finite(micros, |day, rest| {
+        let fraction = match rest % 1_000_000 {
+            0 => String::new(),
+            f => format!(".{f:06}").trim_end_matches('0').to_owned(),
+        };
+        format!("{day}T{}{fraction}{zone}", clock(rest))
+    })
+}
+
+/// An instant by its day and the microseconds of that day.
+fn finite(micros: i64, write: impl FnOnce(&str, i64) -> String) -> String {
     match micros {
         i64::MIN => return "-infinity".to_owned(),
         i64::MAX => return "infinity".to_owned(),
         _ => {}
     }
     let (day, bc) = civil(micros.div_euclid(MICROS_PER_DAY));
-    let rest = micros.rem_euclid(MICROS_PER_DAY);
-    let fraction = match rest % 1_000_000 {
-        0 => String::new(),
-        f => format!(".{f:06}").trim_end_matches('0').to_owned(),
-    };
-    with_era(format!("{day}T{}{fraction}{zone}", clock(rest)), bc)
+    with_era(write(&day, micros.rem_euclid(MICROS_PER_DAY)), bc)
 }
 
 fn clock(micros_of_day: i64) -> String {
@@ -110,6 +122,14 @@ mod tests {
         assert_eq!(timestamp(1_500_000), "2000-01-01T00:00:01.5");
         assert_eq!(timestamptz(-1), "1999-12-31T23:59:59.999999Z");
         assert_eq!(timestamptz(i64::MIN), "-infinity");
+    }
+
+    #[test]
+    fn milliseconds_always_have_three_digits() {
+        assert_eq!(timestamptz_millis(0), "2000-01-01T00:00:00.000Z");
+        assert_eq!(timestamptz_millis(1_999_999), "2000-01-01T00:00:01.999Z");
+        assert_eq!(timestamptz_millis(-1), "1999-12-31T23:59:59.999Z");
+        assert_eq!(timestamptz_millis(i64::MAX), "infinity");
     }
 
     #[test]

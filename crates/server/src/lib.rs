@@ -11,7 +11,8 @@
 //! - [`door`]: the messages of the worker
 //! - [`hub`]: who follows what, and what they were sent
 //! - [`accept`]: connections; [`routes`]: which request goes where
-//! - [`loopback`], [`native`], [`v10`], [`v4`]: a folder for each protocol, which uses nothing of another's
+//! - [`directus`], [`loopback`], [`native`], [`v10`], [`v4`]: a folder for each protocol, which uses nothing of
+//!   another's
 //! - [`health`]: for load balancers
 //! - [`credentials`], [`request`]: what a request says
 //! - [`answer`], [`body`], [`websocket`], [`cors`]: what a response says
@@ -23,6 +24,7 @@ pub mod body;
 mod clock;
 mod cors;
 mod credentials;
+mod directus;
 pub mod door;
 mod health;
 pub mod hub;

@@ -14,11 +14,12 @@ use event_source_model::event::{Reason, Refusal};
 use crate::accept::OverLimit;
 use crate::answer::{NO_STORE, http_error, refusal as refused};
 use crate::hub::Hub;
-use crate::{cors, health, loopback, native, v4, v10};
+use crate::{cors, directus, health, loopback, native, v4, v10};
 
 /// The protocols, a line each.
 pub fn protocols() -> Router<Arc<Hub>> {
     Router::new()
+        .merge(directus::routes())
         .merge(loopback::routes())
         .merge(native::routes())
         .merge(v10::routes())

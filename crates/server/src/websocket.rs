@@ -107,10 +107,11 @@ impl Socket {
         self.write(Message::Ping(bytes::Bytes::new())).await
     }
 
-    /// Says goodbye. The peer may be gone already, and then needs none.
-    pub(crate) async fn close(mut self, code: u16, reason: &'static str) {
-        let close = CloseFrame { code, reason: reason.into() };
-        if self.write(Message::Close(Some(close))).await.is_ok() {
+    /// Says goodbye, by a code and a reason or by neither. The peer may be gone already, and then needs
+    /// none.
+    pub(crate) async fn close(mut self, why: Option<(u16, &'static str)>) {
+        let close = why.map(|(code, reason)| CloseFrame { code, reason: reason.into() });
+        if self.write(Message::Close(close)).await.is_ok() {
             // Until the peer has closed too, or does not within the time of a message.
             let _ =
                 tokio::time::timeout(SEND_TIME, async { while self.receive().await.is_some() {} })

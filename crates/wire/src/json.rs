@@ -71,7 +71,7 @@ fn escape(out: &mut String, c: char) {
     plain(out, format_args!("\\u{:04x}", u32::from(c)));
 }
 
-/// Appends the object of an error of Fauna's.
+/// Appends the object of an error that is a code and a message.
 pub(crate) fn error(out: &mut String, code: &str, text: &str) {
     out.push_str("{\"code\":");
     string(out, code);

@@ -13,9 +13,11 @@
 //! - [`shown`]: an event as a renderer sees it
 //! - [`plain`]: values in plain JSON, for the wires that have no words of their own
 //! - `tokens`: the pieces of a JSON text, for wires that rewrite it
-//! - [`loopback`], [`native`], [`v10`], [`v4`]: a folder for each wire, which uses nothing of another's
+//! - [`directus`], [`loopback`], [`native`], [`v10`], [`v4`]: a folder for each wire, which uses nothing of
+//!   another's
 #![forbid(unsafe_code)]
 
+pub mod directus;
 pub mod json;
 pub mod loopback;
 pub mod native;

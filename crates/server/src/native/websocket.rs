@@ -71,7 +71,7 @@ async fn follow(hub: &Hub, subscription: Subscription, mut socket: Socket) {
             }
             Next::End(Ok(())) => {
                 let (code, reason) = closing(hub.is_stopping(), &last);
-                return socket.close(code, reason).await;
+                return socket.close(Some((code, reason))).await;
             }
             // Without a goodbye, as a broken stream of HTTP.
             Next::End(Err(_)) => return,
