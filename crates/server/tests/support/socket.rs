@@ -100,9 +100,13 @@ impl Socket {
     }
 
     pub(crate) async fn next(&mut self) -> Said {
+        tokio::time::timeout(PATIENCE, self.next_at_last()).await.expect("something in time")
+    }
+
+    /// As [`Socket::next`], for tests whose clock jumps to whatever is due next.
+    pub(crate) async fn next_at_last(&mut self) -> Said {
         loop {
-            let next = tokio::time::timeout(PATIENCE, self.0.next()).await;
-            return match next.expect("something in time") {
+            return match self.0.next().await {
                 None | Some(Err(_)) => Said::Broken,
                 Some(Ok(Message::Text(text))) => Said::Text(text.as_str().to_owned()),
                 Some(Ok(Message::Pong(bytes))) => Said::Pong(bytes),
@@ -114,7 +118,18 @@ impl Socket {
 
     /// The next message, which is JSON.
     pub(crate) async fn event(&mut self) -> Value {
-        match self.next().await {
+        let said = self.next().await;
+        Self::read(said)
+    }
+
+    /// As [`Socket::event`], for tests whose clock jumps to whatever is due next.
+    pub(crate) async fn event_at_last(&mut self) -> Value {
+        let said = self.next_at_last().await;
+        Self::read(said)
+    }
+
+    fn read(said: Said) -> Value {
+        match said {
             Said::Text(text) => {
                 assert!(!text.contains('\n'), "one event is one message: {text}");
                 serde_json::from_str(&text).expect("one JSON text a message")
