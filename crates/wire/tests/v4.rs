@@ -17,8 +17,7 @@ use event_source_wire::v4::{answer, value};
 use support::{event, image, view};
 
 const ALL: Fields = Fields { action: true, document: true, diff: true, prev: true, index: true };
-const COLLECTION: &str =
-    concat!(r#"{"@ref":{"id":"Product","collection":{"@ref":{"id":"collections"}}}}"#);
+const COLLECTION: &str = r#"{"@ref":{"id":"Product","collection":{"@ref":{"id":"collections"}}}}"#;
 const REF: &str = concat!(
     r#"{"@ref":{"id":"1","collection":"#,
     r#"{"@ref":{"id":"Product","collection":{"@ref":{"id":"collections"}}}}}}"#
@@ -43,11 +42,11 @@ fn only(of: &Of, fields: Fields, event: &Event) -> String {
     lines.remove(0)
 }
 
-fn scores(scores: &str, foo: Option<&str>, done: Option<bool>) -> Image {
+fn scores(scores: &str, bar: Option<&str>, done: Option<bool>) -> Image {
     image(&[
         ("id", Value::Int(1)),
         ("scores", Value::Json(scores.to_owned())),
-        ("foo", foo.map_or(Value::Null, text)),
+        ("foo", bar.map_or(Value::Null, text)),
         ("final", done.map_or(Value::Null, Value::Bool)),
     ])
 }
