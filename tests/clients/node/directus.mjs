@@ -19,7 +19,7 @@ function print(line) {
 async function inNode() {
   const sdk = await import(config.sdk === "18" ? "directus-sdk-18" : "@directus/sdk");
   const { WebSocket } = await import("ws");
-  return { command: await follow(sdk, config, WebSocket, print), close: async () => {} };
+  return follow(sdk, config, WebSocket, print);
 }
 
 const PAGE = `<!doctype html><script type="importmap">
@@ -54,6 +54,7 @@ async function inChromium() {
     executablePath: "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-dev-shm-usage"],
   });
+  kill = () => browser.process().kill("SIGKILL");
   const page = await browser.newPage();
   await page.exposeFunction("tell", print);
   await page.goto(`http://127.0.0.1:${server.address().port}/`);
@@ -62,23 +63,17 @@ async function inChromium() {
     const { follow } = await import("/directus/follow.mjs");
     window.command = await follow(sdk, config, undefined, (line) => window.tell(line));
   }, config);
-  return {
-    command: (command) => page.evaluate((command) => window.command(command), command),
-    close: async () => {
-      await browser.close();
-      server.close();
-    },
-  };
+  return (command) => page.evaluate((command) => window.command(command), command);
 }
 
-const { command, close } = config.sdk === "chromium" ? await inChromium() : await inNode();
-print({ ready: true });
+let kill = () => {};
 const lines = createInterface({ input: process.stdin });
-let last = Promise.resolve();
+const started = config.sdk === "chromium" ? inChromium() : inNode();
+let last = started.then(() => print({ ready: true }));
 lines.on("line", (line) => {
-  last = last.then(() => command(JSON.parse(line)));
+  last = last.then(async () => (await started)(JSON.parse(line)));
 });
-lines.on("close", async () => {
-  await close();
+lines.on("close", () => {
+  kill();
   process.exit(0);
 });
