@@ -116,7 +116,11 @@ fn a_query_narrows_orders_and_cuts_in_both_forms() {
 
 #[test]
 fn all_three_ways_to_authenticate_work_and_a_bad_one_is_told() {
-    let mut board = Board::of(Cluster::options().conf("event_source.anonymous_role", "reader"));
+    let mut board = Board::of(
+        Cluster::options()
+            .conf("event_source.cors_origins", "*")
+            .conf("event_source.anonymous_role", "reader"),
+    );
     board.run(&["INSERT INTO messages VALUES (1)"]);
     for sdk in Sdk::ALL {
         for mode in ["public", "strict", "handshake"] {
@@ -132,7 +136,7 @@ fn all_three_ways_to_authenticate_work_and_a_bad_one_is_told() {
 
 #[test]
 fn a_page_of_another_origin_may_come_in_where_it_is_allowed_and_not_where_it_is_not() {
-    let board = Board::open();
+    let board = Board::of(Cluster::options());
     let config = json!({ "authMode": "handshake", "token": board.secret });
     let refused = Sdk::Chromium.start(&board.cluster, config.clone());
     drop(refused.refused());
@@ -143,7 +147,7 @@ fn a_page_of_another_origin_may_come_in_where_it_is_allowed_and_not_where_it_is_
     let mut config = config;
     config["page_port"] = json!(port);
     wait_until("the setting to count", board::LONG, || {
-        Sdk::Chromium.start(&board.cluster, config.clone()).is_connected()
+        Sdk::Chromium.start(&board.cluster, config.clone()).could_connect()
     });
 }
 

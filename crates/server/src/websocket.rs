@@ -62,6 +62,14 @@ pub(crate) struct Socket {
     is_heard: bool,
 }
 
+/// What came from the peer.
+#[derive(Debug)]
+pub(crate) enum Received {
+    Text(String),
+    /// It has taken everything that was sent before a ping.
+    Pong,
+}
+
 /// The peer is gone, or as good as.
 #[derive(Debug)]
 pub(crate) struct Gone;
@@ -75,21 +83,23 @@ impl Socket {
         self.write(Message::Text(text.into().into())).await
     }
 
-    /// The next text of the peer's; `None` once it has closed. Pings are answered by the library.
+    /// What comes next of the peer; `None` once it has closed. Pings are answered by the library.
     ///
     /// Nothing is lost when it is dropped before it returns.
-    pub(crate) async fn receive(&mut self) -> Option<String> {
+    pub(crate) async fn receive(&mut self) -> Option<Received> {
         loop {
             let received = self.socket.recv().await?;
             self.is_heard = true;
             match received {
-                Ok(Message::Text(text)) => return Some(text.as_str().to_owned()),
+                Ok(Message::Text(text)) => return Some(Received::Text(text.as_str().to_owned())),
                 // Some clients send text as binary.
                 Ok(Message::Binary(bytes)) => {
-                    return Some(String::from_utf8_lossy(&bytes).into_owned());
+                    let text = String::from_utf8_lossy(&bytes).into_owned();
+                    return Some(Received::Text(text));
                 }
+                Ok(Message::Pong(_)) => return Some(Received::Pong),
                 // A close is answered by the next look, behind which there is nothing.
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => {}
+                Ok(Message::Ping(_) | Message::Close(_)) => {}
                 Err(_) => return None,
             }
         }
@@ -104,6 +114,15 @@ impl Socket {
         if !std::mem::take(&mut self.is_heard) {
             return Err(Gone);
         }
+        self.write(Message::Ping(bytes::Bytes::new())).await
+    }
+
+    /// [`Socket::send`], with a ping behind it: the pong says that the peer has taken the text.
+    ///
+    /// # Errors
+    /// As [`Socket::send`].
+    pub(crate) async fn send_asking(&mut self, text: String) -> Result<(), Gone> {
+        self.send(text).await?;
         self.write(Message::Ping(bytes::Bytes::new())).await
     }
 

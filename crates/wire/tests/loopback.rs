@@ -27,8 +27,8 @@ fn data(event: &Event, options: Options) -> String {
     data.strip_suffix("\n\n").expect("it ends in an empty line").to_owned()
 }
 
-fn row(id: i64, foo: &str) -> Image {
-    image(&[("id", Value::Int(id)), ("foo", Value::Text(foo.to_owned()))])
+fn row(id: i64, text: &str) -> Image {
+    image(&[("id", Value::Int(id)), ("foo", Value::Text(text.to_owned()))])
 }
 
 #[test]

@@ -20,7 +20,8 @@ pub(crate) struct Board {
 
 impl Board {
     pub(crate) fn open() -> Self {
-        Self::of(Cluster::options())
+        // Pages come from a server of their own.
+        Self::of(Cluster::options().conf("event_source.cors_origins", "*"))
     }
 
     pub(crate) fn of(options: Options) -> Self {

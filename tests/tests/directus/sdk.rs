@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event_source_tests::Cluster;
 use event_source_tests::private::checkout;
@@ -71,7 +71,7 @@ impl Program {
     }
 
     /// Whether it could connect.
-    pub(crate) fn is_connected(mut self) -> bool {
+    pub(crate) fn could_connect(mut self) -> bool {
         let tried = |line: &Value| line["connected"] == true || line["refused"].is_string();
         self.find("an outcome", tried)["connected"] == true
     }
@@ -131,8 +131,10 @@ impl Program {
         if let Some(at) = self.kept.iter().position(&wanted) {
             return self.kept.remove(at);
         }
+        let until = Instant::now() + SILENCE;
         loop {
-            match self.lines.recv_timeout(SILENCE) {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
                 Ok(line) if wanted(&line) => return line,
                 Ok(line) => self.kept.push(line),
                 Err(RecvTimeoutError::Disconnected) => {

@@ -169,7 +169,7 @@ impl Reader {
                 Wire::V4(stream) => {
                     vec![of(stream.next(SILENCE).expect("an event comes").expect("it goes on"))]
                 }
-                Wire::Directus(socket) => directus(&message(socket)),
+                Wire::Directus(socket) => directus(socket),
                 Wire::LoopBack(lines) => loopback(&line(lines)).into_iter().collect(),
             };
             self.waiting.extend(changes);
@@ -204,8 +204,10 @@ fn of(event: Event) -> Change {
     Change::new(kind, &key.expect("every change says of what"), event.data)
 }
 
-fn directus(told: &Value) -> Vec<Change> {
+fn directus(socket: &mut WebSocket) -> Vec<Change> {
+    let told = message(socket);
     if told["type"] == "ping" {
+        socket.send(&json!({ "type": "pong" })).expect("the server is there");
         return Vec::new();
     }
     assert_eq!(told["type"], "subscription", "{told}");

@@ -1,7 +1,7 @@
 //! A socket from its upgrade to its end: one task, which reads, asks the worker, and sends.
 //!
-//! Guarantees that one message follows another by [`REST`] at least: of two that reach Node in one piece its
-//! SDK drops the second. What a client can make grow is bounded: it is read when what it said before
+//! Guarantees that a message leaves when the client has taken the one before, or did not say so within
+//! [`REST`]: of two that reach Node in one piece its SDK drops the second. What a client can make grow is bounded: it is read when what it said before
 //! was answered, and has at most [`MOST`] subscriptions.
 
 use std::future::{pending, poll_fn};
@@ -21,10 +21,10 @@ use super::renderer::said;
 use super::request::{self, Request, Subscribe};
 use super::subscription::{Said, Subscription};
 use crate::hub::{Format, Hub};
-use crate::websocket::{GOING_AWAY, Gone, Socket};
+use crate::websocket::{GOING_AWAY, Gone, Received, Socket};
 
-/// Between two messages.
-const REST: Duration = Duration::from_millis(4);
+/// For a client that answers no ping.
+const REST: Duration = Duration::from_millis(50);
 /// A client has so long to say who it is.
 const AUTH_TIME: Duration = Duration::from_secs(10);
 /// Subscriptions of one socket.
@@ -68,8 +68,10 @@ pub(super) struct Connection {
     subscriptions: Vec<Subscribed>,
     /// Which of them speaks next.
     turn: usize,
-    /// When the next message may be sent.
+    /// When the next message may be sent; at once when the client has taken the last one.
     rested: Instant,
+    /// Said while the last message was on its way.
+    waiting: Option<String>,
     heart: Heart,
 }
 
@@ -100,6 +102,7 @@ impl Connection {
             subscriptions: Vec::new(),
             turn: 0,
             rested: now,
+            waiting: None,
         }
     }
 
@@ -153,10 +156,9 @@ impl Connection {
 
     /// The first message must say who it is.
     async fn handshake(&mut self) -> Result<(), End> {
-        let said = tokio::time::timeout(AUTH_TIME, self.socket.receive()).await;
+        let said = tokio::time::timeout(AUTH_TIME, self.text()).await;
         let secret = match said {
-            Ok(None) => return Err(End::Gone),
-            Ok(Some(text)) => match request::read(&text) {
+            Ok(text) => match request::read(&text?) {
                 Ok(Request::Auth { uid, access_token: Some(secret) }) => Some((uid, secret)),
                 Ok(_) | Err(_) => None,
             },
@@ -181,17 +183,37 @@ impl Connection {
         Err(End::Closed)
     }
 
+    /// What the client says next.
+    async fn text(&mut self) -> Result<String, End> {
+        loop {
+            if let Some(text) = self.waiting.take() {
+                return Ok(text);
+            }
+            let received = self.socket.receive().await;
+            self.take(received)?;
+        }
+    }
+
+    fn take(&mut self, received: Option<Received>) -> Result<(), End> {
+        match received {
+            Some(Received::Text(text)) => self.waiting = Some(text),
+            Some(Received::Pong) => self.rested = Instant::now(),
+            None => return Err(End::Gone),
+        }
+        Ok(())
+    }
+
     /// Whatever happens next.
     async fn step(&mut self) -> Result<(), End> {
+        if let Some(text) = self.waiting.take() {
+            return self.hear(&text).await;
+        }
         let is_rested = Instant::now() >= self.rested;
         let expires = self.identity.expires.filter(|_| self.auth_until.is_none());
         let times = expires.into_iter().chain(self.auth_until).chain([self.heart.next]);
         let time = times.min().expect("a heart beats");
         tokio::select! {
-            text = self.socket.receive() => match text {
-                Some(text) => self.hear(&text).await,
-                None => Err(End::Gone),
-            },
+            received = self.socket.receive() => self.take(received),
             (at, said) = next(&mut self.subscriptions, self.turn), if is_rested => {
                 self.turn = at + 1;
                 self.say(at, said).await
@@ -401,8 +423,14 @@ impl Connection {
     }
 
     async fn send(&mut self, text: String) -> Result<(), End> {
-        sleep_until(self.rested).await;
-        self.socket.send(text).await?;
+        while Instant::now() < self.rested {
+            tokio::select! {
+                // One text waits; the next ones do so in the socket.
+                received = self.socket.receive(), if self.waiting.is_none() => self.take(received)?,
+                () = sleep_until(self.rested) => {}
+            }
+        }
+        self.socket.send_asking(text).await?;
         self.rested = Instant::now() + REST;
         Ok(())
     }

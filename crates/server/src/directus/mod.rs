@@ -1,14 +1,14 @@
 //! Directus' realtime subscriptions: `/websocket`.
 //!
-//! Guarantees what Directus' SDK needs: nothing is sent before the answer to `auth`, messages are apart in
-//! time, `init` and what follows it have no gap. Runs in the server; it asks the worker like every
-//! other protocol, and must not call it otherwise.
+//! Guarantees what Directus' SDK needs: nothing is sent before the answer to `auth`, a message leaves
+//! when the one before was taken, `init` and what follows it have no gap. Runs in the server; it asks the
+//! worker like every other protocol, and must not call it otherwise.
 //!
-//! - [`routes`]: the upgrade; [`connection`]: a socket from there to its end
+//! - [`mod@routes`]: the upgrade; [`connection`]: a socket from there to its end
 //! - [`identity`]: as whom it acts
 //! - [`mod@request`]: what a client may say; [`mod@query`], [`filter`], [`search`], [`now`]: what it may ask
 //! - [`ask`]: a subscription as a question to the worker; [`names`]: what the worker finds wrong
-//! - [`renderer`], [`line`]: events for connections; [`subscription`], [`order`]: messages made of them
+//! - [`renderer`], [`mod@line`]: events for connections; [`subscription`], [`order`]: messages made of them
 
 mod ask;
 mod connection;

@@ -1,6 +1,6 @@
 //! The native protocol: `/v1/stream` and `/v1/feed`.
 //!
-//! - [`routes`]: which request is answered how
+//! - [`mod@routes`]: which request is answered how
 //! - [`renderer`]: events as JSON lines or server-sent events
 //! - [`websocket`]: the lines as messages
 //! - [`params`]: what a request may ask for

@@ -1,6 +1,6 @@
 //! Fauna v4's protocol: `/stream`, `/` for the snapshot of a document, and `/ping`.
 //!
-//! - [`routes`]: what is answered
+//! - [`mod@routes`]: what is answered
 //! - [`expression`], [`term`]: what a request says, in FQL's JSON
 //! - [`asked`]: the rest of it: fields, headers, the secret
 //! - [`snapshot`]: the worker's answer, no older than what the client has seen

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -114,6 +114,14 @@ impl Socket {
                 Some(Ok(_)) => continue,
             };
         }
+    }
+
+    /// The ping that comes next. It is not answered before the next look, and so nothing may be behind it.
+    pub(crate) async fn ping(&mut self) {
+        let next = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("a ping in time");
+        assert!(matches!(next, Some(Ok(Message::Ping(_)))), "no ping: {next:?}");
+        let behind = self.0.next().now_or_never();
+        assert!(behind.is_none(), "sent before the pong: {behind:?}");
     }
 
     /// The next message, which is JSON.

@@ -1,6 +1,6 @@
 //! The project's own JSON: what a reader gets who has no driver.
 //!
-//! - [`event`]: events, statuses, errors and pages; used by the names below
+//! - [`mod@event`]: events, statuses, errors and pages; used by the names below
 //! - [`mod@error`]: what a reason is called
 
 pub mod error;

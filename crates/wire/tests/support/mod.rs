@@ -1,4 +1,5 @@
 //! Rows and events for the tests of every wire.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::sync::Arc;
 
