@@ -284,3 +284,30 @@ async fn a_page_of_another_origin_is_refused_unless_it_is_allowed() {
     assert!(opened.headers().get("sec-websocket-extensions").is_none());
     vouches(&mut worker, Some("ess_s"), true).await;
 }
+
+#[tokio::test]
+async fn every_reason_that_ends_a_source_is_told_to_its_reader_and_the_socket_stays() {
+    let mut worker = Worker::start(config()).await;
+    for reason in [
+        Reason::PermissionDenied,
+        Reason::SourceGone,
+        Reason::SchemaChanged,
+        Reason::PositionGone,
+        Reason::HistoryChanged,
+        Reason::EvaluationFailed,
+    ] {
+        worker.tails(empty_tail(900, 1000)).await;
+        let mut socket = open(&mut worker, "ess_s").await;
+        subscribe(&mut worker, &mut socket, json!({ "uid": "u" })).await;
+        let refusal = Refusal::new(reason, "it is over");
+        worker.says(&ToServer::Ended { source: support::SOURCE, refusal }).await;
+        let told = socket.event().await;
+        let head = (&told["type"], &told["event"], &told["uid"]);
+        assert_eq!(head, (&json!("subscription"), &json!("error"), &json!("u")), "{told}");
+        assert!(told["error"]["code"].is_string(), "{told}");
+        send(&mut socket, json!({ "type": "ping" })).await;
+        assert_eq!(socket.event().await["type"], "pong", "{reason:?}");
+        worker.hears_close().await;
+        drop(socket);
+    }
+}
