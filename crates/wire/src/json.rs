@@ -52,6 +52,18 @@ pub fn base64(out: &mut String, bytes: &[u8]) {
     out.push('"');
 }
 
+/// Appends an array.
+pub(crate) fn list<T>(out: &mut String, items: &[T], mut each: impl FnMut(&mut String, &T)) {
+    out.push('[');
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        each(out, item);
+    }
+    out.push(']');
+}
+
 /// Appends `"name":`.
 pub fn name(out: &mut String, name: &str) {
     string(out, name);

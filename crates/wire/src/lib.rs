@@ -12,6 +12,7 @@
 //! - [`number`]: which number a text of digits is
 //! - [`shown`]: an event as a renderer sees it
 //! - [`plain`]: values in plain JSON, for the wires that have no words of their own
+//! - `tags`: what both of Fauna's wires write alike
 //! - `tokens`: the pieces of a JSON text, for wires that rewrite it
 //! - [`directus`], [`loopback`], [`native`], [`v10`], [`v4`]: a folder for each wire, which uses nothing of
 //!   another's
@@ -24,6 +25,7 @@ pub mod native;
 pub mod number;
 pub mod plain;
 pub mod shown;
+mod tags;
 mod tokens;
 pub mod v10;
 pub mod v4;

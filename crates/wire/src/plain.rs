@@ -76,14 +76,7 @@ pub fn value(out: &mut String, value: &Value, numbers: Numbers) {
 }
 
 fn array(out: &mut String, items: &[Value], numbers: Numbers) {
-    out.push('[');
-    for (at, item) in items.iter().enumerate() {
-        if at > 0 {
-            out.push(',');
-        }
-        value(out, item, numbers);
-    }
-    out.push(']');
+    json::list(out, items, |out, item| value(out, item, numbers));
 }
 
 fn object<'a>(

@@ -37,14 +37,7 @@ pub fn value(out: &mut String, value: &Value) {
     match value {
         Value::Timestamptz(micros) => json::string(out, &time::timestamptz_millis(*micros)),
         Value::Array(items) => {
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                self::value(out, item);
-            }
-            out.push(']');
+            json::list(out, items, self::value);
         }
         Value::Object(fields) => object(out, fields.iter().map(|(name, v)| (name.as_str(), v))),
         other => plain::value(out, other, Numbers::Text),

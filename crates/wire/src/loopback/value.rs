@@ -44,14 +44,7 @@ pub fn value(out: &mut String, value: &Value) {
 }
 
 fn array(out: &mut String, items: &[Value]) {
-    out.push('[');
-    for (at, item) in items.iter().enumerate() {
-        if at > 0 {
-            out.push(',');
-        }
-        value(out, item);
-    }
-    out.push(']');
+    json::list(out, items, value);
 }
 
 /// The form of `Date.toJSON`, which has milliseconds always; microseconds are kept where there are any.

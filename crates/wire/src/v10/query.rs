@@ -7,6 +7,7 @@ use super::error::http;
 use super::summary::{summary, title};
 use super::{error, value};
 use crate::json::{self, plain};
+use crate::tags::{self, tagged};
 
 /// A query's answer. `schema_version` is left out, which clients take for "not known".
 pub fn answered(answered: &Answered, elapsed_ms: u64) -> String {
@@ -65,14 +66,7 @@ fn answer(out: &mut String, of: &Answer, txn_ts: i64) {
     match of {
         Answer::Constant(value) => constant(out, value),
         Answer::Array(items) => {
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                answer(out, item, txn_ts);
-            }
-            out.push(']');
+            json::list(out, items, |out, item| answer(out, item, txn_ts));
         }
         Answer::Object(fields) => {
             let fields = fields.iter().map(|(name, field)| (name.as_str(), field));
@@ -105,7 +99,7 @@ fn answer(out: &mut String, of: &Answer, txn_ts: i64) {
             out.push_str("},\"exists\":false,\"cause\":\"not found\"}}");
         }
         Answer::Row { row: None, .. } | Answer::Version { row: None, .. } => out.push_str("null"),
-        Answer::EventSource(token) => value::tagged(out, "@stream", token),
+        Answer::EventSource(token) => tagged(out, "@stream", token),
     }
 }
 
@@ -114,26 +108,17 @@ fn constant(out: &mut String, of: &Constant) {
         Constant::Null => out.push_str("null"),
         Constant::Bool(b) => plain(out, b),
         Constant::Number(digits) => value::digits(out, digits),
-        Constant::NotFinite(text) => value::tagged(out, "@double", text),
+        Constant::NotFinite(text) => tagged(out, "@double", text),
         Constant::Text(text) => json::string(out, text),
-        Constant::Time(text) => value::tagged(out, "@time", text),
-        Constant::Date(text) => value::tagged(out, "@date", text),
+        Constant::Time(text) => tagged(out, "@time", text),
+        Constant::Date(text) => tagged(out, "@date", text),
         Constant::Bytes(bytes) => {
-            out.push_str("{\"@bytes\":");
-            json::base64(out, bytes);
-            out.push('}');
+            tags::bytes(out, bytes);
         }
-        Constant::Uuid(text) => value::tagged(out, "@uuid", text),
-        Constant::Token(token) => value::tagged(out, "@stream", token),
+        Constant::Uuid(text) => tagged(out, "@uuid", text),
+        Constant::Token(token) => tagged(out, "@stream", token),
         Constant::Array(items) => {
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                constant(out, item);
-            }
-            out.push(']');
+            json::list(out, items, constant);
         }
         Constant::Object(fields) => {
             let fields = fields.iter().map(|(name, field)| (name.as_str(), field));

@@ -11,11 +11,8 @@ use event_source_model::value::{Value, uuid_text};
 use super::json::tagged as tagged_json;
 use crate::number::Kind;
 use crate::shown::{fields, only_value};
+use crate::tags::{self, tagged};
 use crate::{json, number};
-
-/// The days from 2000-01-01 of the years 1 to 9999, which the drivers can read.
-const DAYS: std::ops::Range<i32> = -730_119..2_921_940;
-const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// Appends a row: a document, or a plain object when it is projected or has no key to be known by.
 pub fn data(out: &mut String, view: &View, image: &Image, txn_ts: i64) {
@@ -61,28 +58,21 @@ pub fn value(out: &mut String, value: &Value) {
         Value::Numeric(text) => tagged(out, "@double", text),
         Value::Text(text) => json::string(out, text),
         Value::Bytes(bytes) => {
-            out.push_str("{\"@bytes\":");
-            json::base64(out, bytes);
-            out.push('}');
+            tags::bytes(out, bytes);
         }
         Value::Uuid(uuid) => tagged(out, "@uuid", &uuid_text(uuid)),
-        Value::Date(days) if DAYS.contains(days) => tagged(out, "@date", &time::date(*days)),
+        Value::Date(days) if tags::is_readable_date(*days) => {
+            tagged(out, "@date", &time::date(*days));
+        }
         Value::Date(days) => json::string(out, &time::date(*days)),
         Value::Timestamp(micros) => json::string(out, &time::timestamp(*micros)),
-        Value::Timestamptz(micros) if has_four_digit_year(*micros) => {
+        Value::Timestamptz(micros) if tags::is_readable_instant(*micros) => {
             tagged(out, "@time", &time::unix_instant(micros + time::EPOCH_MICROS));
         }
         Value::Timestamptz(micros) => json::string(out, &time::timestamptz(*micros)),
         Value::Json(text) => tagged_json(out, text),
         Value::Array(items) => {
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                self::value(out, item);
-            }
-            out.push(']');
+            json::list(out, items, self::value);
         }
         Value::Object(fields) => {
             let fields = fields.iter().filter(|(_, field)| !field.is_null());
@@ -127,14 +117,4 @@ pub(crate) fn object<'a, T>(
         value(out, field);
     }
     out.push_str(if wrap { "}}" } else { "}" });
-}
-
-pub(crate) fn tagged(out: &mut String, tag: &str, text: &str) {
-    json::plain(out, format_args!("{{\"{tag}\":"));
-    json::string(out, text);
-    out.push('}');
-}
-
-fn has_four_digit_year(micros: i64) -> bool {
-    i32::try_from(micros.div_euclid(MICROS_PER_DAY)).is_ok_and(|days| DAYS.contains(&days))
 }

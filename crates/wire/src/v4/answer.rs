@@ -5,8 +5,9 @@ use event_source_model::image::Image;
 use event_source_model::query::Constant;
 
 use super::event::{body, document};
-use super::value::{digits, document_ref_of, object, tagged};
+use super::value::{digits, document_ref_of, object};
 use crate::json::{self, plain};
+use crate::tags::{self, tagged};
 
 /// A document. The client gives its `ts` a meaning: it drops every event of a stream up to there.
 pub fn resource(view: &View, image: &Image, ts: i64) -> String {
@@ -36,20 +37,11 @@ pub fn constant(out: &mut String, of: &Constant) {
         Constant::Time(text) => tagged(out, "@ts", text),
         Constant::Date(text) => tagged(out, "@date", text),
         Constant::Bytes(bytes) => {
-            out.push_str("{\"@bytes\":");
-            json::base64(out, bytes);
-            out.push('}');
+            tags::bytes(out, bytes);
         }
         Constant::Uuid(text) => tagged(out, "@uuid", text),
         Constant::Array(items) => {
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                constant(out, item);
-            }
-            out.push(']');
+            json::list(out, items, constant);
         }
         Constant::Object(fields) => {
             let fields = fields.iter().map(|(name, field)| (name.as_str(), field));

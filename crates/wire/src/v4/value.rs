@@ -13,10 +13,7 @@ use super::json as documents;
 use crate::json::{self, plain};
 use crate::number::{self, Kind};
 use crate::shown::{Field, fields};
-
-/// The days from 2000-01-01 of the years 1 to 9999, which the drivers can read.
-const DAYS: std::ops::Range<i32> = -730_119..2_921_940;
-const MICROS_PER_DAY: i64 = 86_400_000_000;
+use crate::tags::{self, tagged};
 
 /// How a name may stand in an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,28 +91,21 @@ pub fn value(out: &mut String, value: &Value) {
         Value::Numeric(text) => digits(out, text),
         Value::Text(text) => json::string(out, text),
         Value::Bytes(bytes) => {
-            out.push_str("{\"@bytes\":");
-            json::base64(out, bytes);
-            out.push('}');
+            tags::bytes(out, bytes);
         }
         Value::Uuid(uuid) => tagged(out, "@uuid", &uuid_text(uuid)),
-        Value::Date(days) if DAYS.contains(days) => tagged(out, "@date", &time::date(*days)),
+        Value::Date(days) if tags::is_readable_date(*days) => {
+            tagged(out, "@date", &time::date(*days));
+        }
         Value::Date(days) => json::string(out, &time::date(*days)),
         Value::Timestamp(micros) => json::string(out, &time::timestamp(*micros)),
-        Value::Timestamptz(micros) if has_four_digit_year(*micros) => {
+        Value::Timestamptz(micros) if tags::is_readable_instant(*micros) => {
             tagged(out, "@ts", &time::unix_instant(micros + time::EPOCH_MICROS));
         }
         Value::Timestamptz(micros) => json::string(out, &time::timestamptz(*micros)),
         Value::Json(text) => documents::typed(out, text),
         Value::Array(items) => {
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                self::value(out, item);
-            }
-            out.push(']');
+            json::list(out, items, self::value);
         }
         Value::Object(fields) => {
             let fields = fields.iter().filter(|(_, field)| !field.is_null());
@@ -166,12 +156,6 @@ pub(super) fn digits(out: &mut String, text: &str) {
     }
 }
 
-pub(super) fn tagged(out: &mut String, tag: &str, text: &str) {
-    plain(out, format_args!("{{\"{tag}\":"));
-    json::string(out, text);
-    out.push('}');
-}
-
 /// A double has a point, so that a reader who knows two kinds of numbers makes the right one of it.
 fn double(out: &mut String, write: impl FnOnce(&mut String)) {
     let begin = out.len();
@@ -179,8 +163,4 @@ fn double(out: &mut String, write: impl FnOnce(&mut String)) {
     if !out[begin..].contains(['.', 'e']) {
         out.push_str(".0");
     }
-}
-
-fn has_four_digit_year(micros: i64) -> bool {
-    i32::try_from(micros.div_euclid(MICROS_PER_DAY)).is_ok_and(|days| DAYS.contains(&days))
 }
