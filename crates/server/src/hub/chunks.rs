@@ -89,11 +89,12 @@ impl Cutting {
     /// An event was written behind what there was before.
     fn written(&mut self, before: usize, cost: Cost) {
         if self.cut == Cut::Lines {
-            self.cost = cost;
-            for line in std::mem::take(&mut self.open).split_inclusive('\n') {
-                line.clone_into(&mut self.open);
-                self.events = 1;
-                self.close();
+            let (mut rest, mut cost) = (Bytes::from(std::mem::take(&mut self.open)), cost);
+            while !rest.is_empty() {
+                let end =
+                    rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
+                let (bytes, cost) = (rest.split_to(end), std::mem::take(&mut cost));
+                self.chunks.push(Chunk { bytes, events: 1, cost });
             }
             return;
         }
