@@ -97,26 +97,12 @@ begin
         execute format($sql$
             create table event_source.stamp_%1$s (
                 -- the transaction's position in the one order: microseconds since 1970, unique
-                txn_ts       bigint not null,
-                xid          xid8 not null,
-                -- the closed timestamp when the transaction was about to commit
-                closed       bigint not null check (closed < txn_ts),
-                -- a hash of system identifier, timeline and database: which history this is
-                history      bigint not null,
-                -- the segment that holds the change rows
-                segment      smallint not null check (segment between 0 and 7),
-                -- the captures whose rows changed; empty in a heartbeat
-                collections  bigint[] not null,
-                -- how many changes, not net
-                changes      bigint not null check (changes >= 0),
-                -- too many or too large to be sorted in memory: readers take them by collection and key
-                by_key       boolean not null,
-                -- no transaction: what was here up to txn_ts was let go, and the log begins behind it
-                floor        boolean not null,
-                committed_at timestamptz not null,
+                txn_ts  bigint not null check (txn_ts > 0),
+                -- what else the stamp says, packed (crates/model/src/stamp.rs), since every writer writes it: which
+                -- history (the first 8 bytes), transaction, closed timestamp, collections, number of changes, ...
+                head    bytea not null,
                 -- the changes themselves; null when there are none or they are in change rows
-                payload      bytea,
-                check (not floor or changes = 0)
+                payload bytea
             )
             -- Nothing is ever updated, and a segment is emptied as a whole: nothing to vacuum for.
             with (autovacuum_vacuum_insert_threshold = -1);
@@ -136,6 +122,16 @@ begin
     end loop;
 end
 $$;
+
+-- API: private. The columns of logged rows: which they were, and which of them the primary key, when the row was
+-- captured. Kept for good, since there are as many as a table had definitions; two equal rows do no harm.
+create table event_source.shape (
+    -- a hash of the shape, by which change rows and stamps name it
+    id    bigint not null,
+    shape bytea not null
+);
+create index shape_id on event_source.shape (id);
+revoke all on event_source.shape from public;
 
 -- API: private. Segments from which a redaction erased something, until they have new files.
 create table event_source.erasure (

@@ -3,6 +3,7 @@
 //!
 //! Messages are in Postgres' style: lower case, no full stop, a hint that lets the user go on.
 
+use event_source_model::encoding::Damaged;
 use event_source_model::event::{Reason, Refusal};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -181,6 +182,12 @@ impl From<Error> for Refusal {
             hint: error.hint,
             cursor: error.cursor,
         }
+    }
+}
+
+impl From<Damaged> for Error {
+    fn from(damaged: Damaged) -> Self {
+        Self::new(Kind::Corrupted, damaged.to_string())
     }
 }
 

@@ -50,6 +50,7 @@ pub extern "C-unwind" fn _PG_init() {
     }
     settings::init();
     order::init();
+    log::segment::init();
     capture::init();
     worker::init();
 }

@@ -81,5 +81,5 @@ fn mark(collection: u64) -> Result<()> {
     }
     // SAFETY: in a transaction that writes; marks the command id as used.
     let command = unsafe { pg_sys::GetCurrentCommandId(true) };
-    crate::log::buffer::push(Change::schema_break(collection, command))
+    crate::log::buffer::push(&Change::schema_break(collection, command))
 }

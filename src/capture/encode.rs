@@ -1,4 +1,4 @@
-//! Values: from a Datum of any type to a [`Value`], the same for every session.
+//! Values: from a Datum of any type to the bytes of the log, the same for every session.
 //!
 //! Which encoder a type needs is found once per table; encoding then is a match. The common types
 //! are read directly; all others go through their output function, which is user code: it may
@@ -7,12 +7,12 @@
 
 use std::ffi::CStr;
 
-use event_source_model::value::Value;
+use event_source_model::encoding::Values;
 use pgrx::{FromDatum, pg_sys};
 
 use super::catalog;
 use super::nested::{Element, Fields};
-use super::text::{byte, cstring, output, text, with_bytes};
+use super::text::{OutputFunction, byte, output, utf8, with_bytes};
 
 /// How the values of a type are encoded.
 #[derive(Debug)]
@@ -100,39 +100,47 @@ impl Encoder {
         }
     }
 
+    /// Writes a value as the log stores it.
+    ///
     /// # Safety
     /// `datum` is a non-null value of the type that the encoder was made for.
-    pub(super) unsafe fn encode(&self, datum: pg_sys::Datum) -> Value {
+    pub(super) unsafe fn encode(&self, datum: pg_sys::Datum, out: &mut Vec<u8>) {
+        let mut values = Values(out);
         // SAFETY: the caller's: the datum is of the type that chose the variant.
         unsafe {
             match self {
-                Self::Bool => Value::Bool(datum.value() as u8 != 0),
-                Self::Int2 => Value::Int(i64::from(datum.value() as i16)),
-                Self::Int4 => Value::Int(i64::from(datum.value() as i32)),
-                Self::Int8 => Value::BigInt(eight_bytes(datum)),
-                Self::Float4 => Value::Float4(f32::from_bits(datum.value() as u32)),
-                Self::Float8 => Value::Float8(f64::from_bits(eight_bytes(datum) as u64)),
-                Self::Date => Value::Date(datum.value() as i32),
-                Self::Timestamp => Value::Timestamp(eight_bytes(datum)),
-                Self::Timestamptz => Value::Timestamptz(eight_bytes(datum)),
-                Self::Uuid => Value::Uuid(*datum.cast_mut_ptr::<[u8; 16]>()),
-                Self::Byte => Value::Text(byte(datum.value() as u8)),
-                Self::Name => Value::Text(cstring(datum.cast_mut_ptr())),
-                Self::Text => Value::Text(with_bytes(datum, text)),
-                Self::Json => Value::Json(with_bytes(datum, text)),
-                Self::Bytea => Value::Bytes(with_bytes(datum, <[u8]>::to_vec)),
-                Self::Numeric => Value::Numeric(output(NUMERIC_OUT, datum)),
-                Self::Jsonb => Value::Json(output(JSONB_OUT, datum)),
-                Self::Array(element) => element.encode(datum),
-                Self::Composite(fields) => fields.encode(datum),
-                Self::Output(function) => Value::Text(output(*function, datum)),
+                Self::Bool => values.bool(datum.value() as u8 != 0),
+                Self::Int2 => values.int(i64::from(datum.value() as i16)),
+                Self::Int4 => values.int(i64::from(datum.value() as i32)),
+                Self::Int8 => values.big_int(eight_bytes(datum)),
+                Self::Float4 => values.float4(f32::from_bits(datum.value() as u32)),
+                Self::Float8 => values.float8(f64::from_bits(eight_bytes(datum) as u64)),
+                Self::Date => values.date(datum.value() as i32),
+                Self::Timestamp => values.timestamp(eight_bytes(datum)),
+                Self::Timestamptz => values.timestamptz(eight_bytes(datum)),
+                Self::Uuid => values.uuid(&*datum.cast_mut_ptr::<[u8; 16]>()),
+                Self::Byte => values.text(byte(datum.value() as u8).as_bytes()),
+                Self::Name => {
+                    let name = CStr::from_ptr(datum.cast_mut_ptr());
+                    utf8(name.to_bytes(), |text| values.text(text));
+                }
+                Self::Text => with_bytes(datum, |bytes| utf8(bytes, |text| values.text(text))),
+                Self::Json => with_bytes(datum, |bytes| utf8(bytes, |text| values.json(text))),
+                Self::Bytea => with_bytes(datum, |bytes| values.bytes(bytes)),
+                Self::Numeric => output(NUMERIC_OUT, datum, |text| values.numeric(text)),
+                Self::Jsonb => output(JSONB_OUT, datum, |text| values.json(text)),
+                Self::Array(element) => element.encode(datum, out),
+                Self::Composite(fields) => fields.encode(datum, out),
+                Self::Output(oid) => {
+                    output(OutputFunction::Of(*oid), datum, |text| values.text(text));
+                }
             }
         }
     }
 }
 
-const NUMERIC_OUT: pg_sys::Oid = pg_sys::Oid::from_u32(pg_sys::F_NUMERIC_OUT);
-const JSONB_OUT: pg_sys::Oid = pg_sys::Oid::from_u32(pg_sys::F_JSONB_OUT);
+const NUMERIC_OUT: OutputFunction = OutputFunction::Known(pg_sys::numeric_out);
+const JSONB_OUT: OutputFunction = OutputFunction::Known(pg_sys::jsonb_out);
 
 /// Eight bytes, by value or, on 32-bit machines, by reference.
 unsafe fn eight_bytes(datum: pg_sys::Datum) -> i64 {

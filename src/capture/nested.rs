@@ -2,13 +2,13 @@
 //!
 //! Runs in the writers' backends, on their only thread, as part of [`super::encode`].
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 
-use event_source_model::value::Value;
+use event_source_model::encoding::Values;
 use pgrx::pg_sys;
 
 use super::encode::{Encoder, Needs};
-use super::text::cstring;
+use super::text::utf8;
 use crate::compat;
 
 /// The element type of an array.
@@ -34,7 +34,7 @@ impl Element {
 
     /// # Safety
     /// `datum` is an array of this element type.
-    pub(super) unsafe fn encode(&self, datum: pg_sys::Datum) -> Value {
+    pub(super) unsafe fn encode(&self, datum: pg_sys::Datum, out: &mut Vec<u8>) {
         // SAFETY: the caller's; deconstruct_array fills the two arrays with `count` entries each,
         // and `ndim` dimensions follow the header.
         let (dims, values, nulls) = unsafe {
@@ -54,21 +54,25 @@ impl Element {
             );
             (dims, slice(values, count), slice(nulls, count))
         };
-        let items = values.iter().zip(nulls).map(|(&value, &null)| {
+        let mut items = values.iter().zip(nulls);
+        nest(dims, out, &mut |out| match items.next() {
             // SAFETY: an element of the array.
-            if null { Value::Null } else { unsafe { self.encoder.encode(value) } }
+            Some((&value, false)) => unsafe { self.encoder.encode(value, out) },
+            _ => Values(out).null(),
         });
-        nest(dims, &mut items.collect::<Vec<_>>().into_iter())
     }
 }
 
-/// An array of arrays for several dimensions; the items come in row-major order.
-fn nest(dims: &[i32], items: &mut std::vec::IntoIter<Value>) -> Value {
-    Value::Array(match dims {
-        [] => Vec::new(),
-        [count] => items.by_ref().take(*count as usize).collect(),
-        [count, rest @ ..] => (0..*count).map(|_| nest(rest, items)).collect(),
-    })
+/// An array of arrays for several dimensions; `item` writes the items in row-major order.
+fn nest(dims: &[i32], out: &mut Vec<u8>, item: &mut dyn FnMut(&mut Vec<u8>)) {
+    let count = dims.first().map_or(0, |&count| count as usize);
+    Values(out).array(count);
+    for _ in 0..count {
+        match dims {
+            [] | [_] => item(out),
+            [_, rest @ ..] => nest(rest, out, item),
+        }
+    }
 }
 
 /// # Safety
@@ -92,7 +96,7 @@ impl Fields {
 
     /// # Safety
     /// `datum` is a non-null value of this composite type.
-    pub(super) unsafe fn encode(&self, datum: pg_sys::Datum) -> Value {
+    pub(super) unsafe fn encode(&self, datum: pg_sys::Datum, out: &mut Vec<u8>) {
         // SAFETY: the caller's; a composite datum says its own row type.
         unsafe {
             let data = pg_sys::pg_detoast_datum(datum.cast_mut_ptr())
@@ -113,12 +117,12 @@ impl Fields {
                 fresh = row.fields(&mut Needs::default());
                 &fresh
             };
-            let each = fields.0.iter().enumerate().filter_map(|(i, field)| {
-                let encoder = field.as_ref()?;
-                let value = if nulls[i] { Value::Null } else { encoder.encode(values[i]) };
-                Some((row.name(i), value))
-            });
-            Value::Object(each.collect())
+            Values(out).object(fields.0.iter().flatten().count());
+            for (at, encoder) in fields.0.iter().enumerate() {
+                let Some(encoder) = encoder else { continue };
+                utf8(row.name(at).to_bytes(), |name| Values(out).name(name));
+                if nulls[at] { Values(out).null() } else { encoder.encode(values[at], out) }
+            }
         }
     }
 }
@@ -162,9 +166,9 @@ impl RowType {
         Fields(fields.collect())
     }
 
-    fn name(&self, i: usize) -> String {
+    fn name(&self, at: usize) -> &CStr {
         // SAFETY: a name ends with a zero byte.
-        unsafe { cstring(self.attributes()[i].attname.data.as_ptr()) }
+        unsafe { CStr::from_ptr(self.attributes()[at].attname.data.as_ptr()) }
     }
 }
 

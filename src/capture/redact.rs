@@ -106,7 +106,7 @@ fn tell(relation: pg_sys::Oid, collection: u64, image: Image) -> Result<()> {
     let version = RowVersion { table: relation.to_u32(), block: 0, offset: 0, made_by: None };
     // SAFETY: in a transaction that writes; marks the command id as used.
     let command = unsafe { pg_sys::GetCurrentCommandId(true) };
-    buffer::push(Change {
+    buffer::push(&Change {
         collection,
         command,
         fired: 0,

@@ -4,14 +4,15 @@
 //! Runs in the writer's backend, which holds a lock on the table that keeps all other writers out.
 //! Memory is bounded by one row, whatever the table's size.
 
-use event_source_model::change::{Change, Side};
 use event_source_model::image::Image;
+use event_source_model::payload;
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
 
 use super::table::Table;
 use super::version::version;
 use crate::error::Result;
+use crate::log::buffer::{self, Captured};
 use crate::pg::snapshot::ActiveSnapshot;
 
 /// What happens to the rows.
@@ -38,35 +39,36 @@ pub(super) fn push_all(
 ) -> Result<()> {
     // SAFETY: in a transaction that writes; marks the command id as used.
     let command = unsafe { pg_sys::GetCurrentCommandId(true) };
+    let kind = match fate {
+        Fate::Come => payload::Kind::Insert,
+        Fate::Go => payload::Kind::Delete,
+    };
+    let shape = table.shape()?;
+    let mut images = Vec::new();
     let mut scrap = PgMemoryContexts::new("event_source rows");
     let snapshot = ActiveSnapshot::latest();
     let mut rows = Rows::of(relation);
     while let Some(tuple) = rows.next() {
         pgrx::check_for_interrupts!();
+        images.clear();
         // SAFETY: the tuple is in its pinned buffer until the next one is asked for; what its
-        // image takes from PostgreSQL's memory is scrap.
-        let image = unsafe {
+        // values take from PostgreSQL's memory is scrap, of which nothing is used any more.
+        unsafe {
+            payload::put_image(&mut images, shape, &version(relation.rd_id, tuple));
             scrap.switch_to(|_| {
                 let _settings = table.settings();
-                table.image(tuple, relation.rd_att)
-            })
-        };
-        // SAFETY: as above.
-        let version = unsafe { version(relation.rd_id, tuple) };
-        // SAFETY: nothing in it is used any more.
-        unsafe { scrap.reset() };
-        let side = Some(Side { image, version });
-        let (before, after) = match fate {
-            Fate::Come => (None, side),
-            Fate::Go => (side, None),
-        };
-        crate::log::buffer::push(Change {
+                table.put_values(tuple, relation.rd_att, &mut images);
+            });
+            scrap.reset();
+        }
+        let (rewrite, values) = (false, table.width());
+        buffer::push_captured(&Captured {
+            kind,
             collection,
             command,
-            fired: 0,
-            before,
-            after,
-            rewrite: false,
+            rewrite,
+            images: &images,
+            values,
         })?;
     }
     drop(rows);

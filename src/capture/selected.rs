@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
+use event_source_model::encoding::Values;
 use event_source_model::image::{Image, Shape};
-use event_source_model::value::Value;
 use pgrx::pg_sys;
 
 use super::catalog;
@@ -48,11 +48,14 @@ impl Selected {
     /// # Safety
     /// There is one value for each column, of its type.
     pub(crate) unsafe fn image(&self, values: &[Option<pg_sys::Datum>]) -> Image {
-        let encoded = self.encoders.iter().zip(values).map(|(encoder, value)| match value {
-            None => Value::Null,
-            // SAFETY: the caller's.
-            Some(value) => unsafe { encoder.encode(*value) },
-        });
-        Image { shape: Arc::clone(&self.shape), values: encoded.collect() }
+        let mut bytes = Vec::new();
+        for (encoder, value) in self.encoders.iter().zip(values) {
+            match value {
+                None => Values(&mut bytes).null(),
+                // SAFETY: the caller's.
+                Some(value) => unsafe { encoder.encode(*value, &mut bytes) },
+            }
+        }
+        Image::of(Arc::clone(&self.shape), &bytes).expect("it was written just now")
     }
 }

@@ -11,8 +11,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use event_source_model::encoding::Values;
 use event_source_model::image::{Image, Shape};
-use event_source_model::value::Value;
+use event_source_model::payload::{self, ShapeId};
 use pgrx::prelude::*;
 
 use super::catalog;
@@ -21,6 +22,8 @@ use super::generated::{Generated, Place};
 use super::nested::{Row, deform};
 use super::text::cstring;
 use crate::compat;
+use crate::error::Result;
+use crate::log::shapes;
 use crate::pg::pinned::PinnedSettings;
 
 /// A captured relation: a table, or a partition of one.
@@ -29,6 +32,10 @@ pub(super) struct Table {
     /// The id of the capture; `None` when the table is not captured (any more).
     pub(super) collection: Option<u64>,
     shape: Arc<Shape>,
+    shape_id: ShapeId,
+    shape_bytes: Vec<u8>,
+    /// The [age](shapes::age) at which the log was found to have the shape.
+    stored: Cell<u64>,
     /// One for each column of the shape. `None` where this relation lacks it: a partition that is
     /// being detached does not get the columns that its root gets meanwhile.
     columns: Vec<Option<ColumnReader>>,
@@ -96,7 +103,9 @@ impl Table {
         });
         let generated = Generated::of(root, places.collect());
         let shape = Arc::new(Shape { key: key.collect(), columns: shown });
-        Self { collection, shape, columns, generated, needs }
+        let (shape_id, shape_bytes) = ShapeId::of(&shape);
+        let stored = Cell::new(0);
+        Self { collection, shape, shape_id, shape_bytes, stored, columns, generated, needs }
     }
 
     /// The settings under which images must be made: enter once, make both images.
@@ -104,45 +113,81 @@ impl Table {
         self.needs.pinned.then(PinnedSettings::enter)
     }
 
-    /// The image of a row.
+    /// The name of the shape of images. The log has it when this transaction commits.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub(super) fn shape(&self) -> Result<ShapeId> {
+        if self.stored.get() != shapes::age() {
+            shapes::store(self.shape_id, &self.shape_bytes)?;
+            self.stored.set(shapes::age());
+        }
+        Ok(self.shape_id)
+    }
+
+    /// How many values an image has.
+    pub(super) fn width(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// Writes the values of a row.
     ///
     /// # Safety
     /// `tuple` is a row of the relation, `desc` its row type; [`Table::settings`] are in force.
-    pub(super) unsafe fn image(&self, tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> Image {
+    pub(super) unsafe fn put_values(
+        &self,
+        tuple: pg_sys::HeapTuple,
+        desc: pg_sys::TupleDesc,
+        out: &mut Vec<u8>,
+    ) {
         // SAFETY: the caller's.
         unsafe {
             let row = self.row(tuple, desc);
-            self.image_of(self.columns.iter().map(|c| read(c.as_ref(), &row)))
+            self.columns.iter().for_each(|column| put(column.as_ref(), &row, out));
         }
     }
 
-    /// The images of a row before and after an update. What did not change is read once.
+    /// Writes the values of a row after an update, then `between`, then what differed before it. What
+    /// did not change is read once.
     ///
     /// # Safety
-    /// As [`Table::image`], for both tuples.
-    pub(super) unsafe fn images(
+    /// As [`Table::put_values`], for both tuples.
+    pub(super) unsafe fn put_update(
         &self,
-        old: pg_sys::HeapTuple,
-        new: pg_sys::HeapTuple,
+        (old, new): (pg_sys::HeapTuple, pg_sys::HeapTuple),
         desc: pg_sys::TupleDesc,
-    ) -> (Image, Image) {
+        out: &mut Vec<u8>,
+        between: impl FnOnce(&mut Vec<u8>),
+    ) {
         // SAFETY: the caller's.
         unsafe {
             let (old, new) = (self.row(old, desc), self.row(new, desc));
-            let after = self.image_of(self.columns.iter().map(|c| read(c.as_ref(), &new)));
-            let before = self.columns.iter().zip(&after.values).map(|(column, value)| match column
-                .as_ref()
-                .filter(|c| !c.unchanged(&old, &new))
-            {
-                Some(changed) => changed.read(&old),
-                None => value.clone(),
-            });
-            (self.image_of(before), after)
+            self.columns.iter().for_each(|column| put(column.as_ref(), &new, out));
+            between(out);
+            for (at, column) in self.columns.iter().enumerate() {
+                let changed = column.as_ref().filter(|column| !column.unchanged(&old, &new));
+                if changed.is_some() {
+                    payload::put_difference(out, at);
+                    put(changed, &old, out);
+                }
+            }
+            payload::put_end(out);
         }
     }
 
+    /// The image of a row.
+    ///
     /// # Safety
-    /// As [`Table::image`].
+    /// As [`Table::put_values`].
+    pub(super) unsafe fn image(&self, tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> Image {
+        let mut bytes = Vec::new();
+        // SAFETY: the caller's.
+        unsafe { self.put_values(tuple, desc, &mut bytes) };
+        Image::of(Arc::clone(&self.shape), &bytes).expect("it was written just now")
+    }
+
+    /// # Safety
+    /// As [`Table::put_values`].
     unsafe fn row(&self, tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> Row {
         // SAFETY: the caller's.
         unsafe {
@@ -153,32 +198,31 @@ impl Table {
             row
         }
     }
-
-    fn image_of(&self, values: impl Iterator<Item = Value>) -> Image {
-        Image { shape: Arc::clone(&self.shape), values: values.collect() }
-    }
 }
 
 /// # Safety
-/// As [`ColumnReader::read`].
-unsafe fn read(column: Option<&ColumnReader>, row: &Row) -> Value {
-    // SAFETY: the caller's.
-    column.map_or(Value::Null, |column| unsafe { column.read(row) })
+/// As [`ColumnReader::put`].
+unsafe fn put(column: Option<&ColumnReader>, row: &Row, out: &mut Vec<u8>) {
+    match column {
+        // SAFETY: the caller's.
+        Some(column) => unsafe { column.put(row, out) },
+        None => Values(out).null(),
+    }
 }
 
 impl ColumnReader {
     /// # Safety
     /// `row` is a row of the relation that the reader was made for.
-    unsafe fn read(&self, row: &Row) -> Value {
+    unsafe fn put(&self, row: &Row, out: &mut Vec<u8>) {
         if row.1[self.at] {
-            return Value::Null;
+            return Values(out).null();
         }
         // SAFETY: the caller's: the datum is of the column's type and not null.
-        unsafe { self.encoder.encode(row.0[self.at]) }
+        unsafe { self.encoder.encode(row.0[self.at], out) }
     }
 
     /// # Safety
-    /// As [`ColumnReader::read`].
+    /// As [`ColumnReader::put`].
     unsafe fn unchanged(&self, old: &Row, new: &Row) -> bool {
         match (old.1[self.at], new.1[self.at]) {
             (true, true) => true,

@@ -1,17 +1,18 @@
 //! The row trigger: one change for each row that a command touched.
 //!
-//! Runs after the row's change, in the writer's backend and transaction. The images are whole
-//! before the log is called: nothing of the tuple is looked at afterwards.
+//! Runs after the row's change, in the writer's backend and transaction. The images are whole, in the
+//! bytes that the log stores, before the log is called: nothing of the tuple is looked at afterwards.
 
 use std::ffi::CStr;
 
-use event_source_model::change::{Change, Side};
+use event_source_model::payload;
 use pgrx::prelude::*;
 
 use super::table::Table;
 use super::truncated;
-use super::version::{command_of_deleted, command_of_new, version};
+use super::version::{command_of_deleted, command_of_new, new_version, version};
 use crate::error::{Error, Kind, Result, raised};
+use crate::log::buffer::{self, Captured};
 
 /// What every trigger of ours is called with.
 pub(super) struct Call<'a> {
@@ -86,33 +87,45 @@ fn capture(call: &Call<'_>) -> Result<()> {
     let Some(collection) = call.collection(&table)? else {
         return Ok(());
     };
+    let shape = table.shape()?;
     let (oid, desc) = (call.relation.rd_id, call.relation.rd_att);
     let (first, second) = (call.data.tg_trigtuple, call.data.tg_newtuple);
+    // Of this call alone: an output function may write a captured table.
+    let mut images = Vec::with_capacity(ROOM);
     let settings = table.settings();
     // SAFETY: an AFTER ROW trigger has the row, and of an update the old and the new one, copied
     // into slots that are its own until it returns.
-    let (command, before, after) = unsafe {
-        let side = |image, tuple| Some(Side { image, version: version(oid, tuple) });
+    let (kind, command) = unsafe {
         match kind & pg_sys::TRIGGER_EVENT_OPMASK {
             pg_sys::TRIGGER_EVENT_INSERT => {
-                let image = table.image(first, desc);
-                (command_of_new(first), None, side(image, first))
+                payload::put_image(&mut images, shape, &new_version(oid, first));
+                table.put_values(first, desc, &mut images);
+                (payload::Kind::Insert, command_of_new(first))
             }
             pg_sys::TRIGGER_EVENT_DELETE => {
-                let image = table.image(first, desc);
-                (command_of_deleted(first), side(image, first), None)
+                payload::put_image(&mut images, shape, &version(oid, first));
+                table.put_values(first, desc, &mut images);
+                (payload::Kind::Delete, command_of_deleted(first))
             }
             _ => {
-                let (old, new) = table.images(first, second, desc);
-                (command_of_new(second), side(old, first), side(new, second))
+                payload::put_image(&mut images, shape, &new_version(oid, second));
+                table.put_update((first, second), desc, &mut images, |out| {
+                    payload::put_version(out, &version(oid, first));
+                });
+                (payload::Kind::Update, command_of_new(second))
             }
         }
     };
     drop(settings);
-    let change = Change { collection, command, fired: 0, before, after, rewrite: false };
-    truncated::note(&change);
-    crate::log::buffer::push(change)
+    let values = table.width() * if kind == payload::Kind::Update { 2 } else { 1 };
+    let rewrite = false;
+    let captured = Captured { kind, collection, command, rewrite, images: &images, values };
+    truncated::note(&captured)?;
+    buffer::push_captured(&captured)
 }
+
+/// What the images of most rows need.
+const ROOM: usize = 256;
 
 /// The bits that tell row from statement triggers and when they fire.
 const AFTER_ROW_MASK: u32 = pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_TIMINGMASK;

@@ -18,6 +18,7 @@ use pgrx::pg_sys::{SubXactEvent, XactEvent};
 use pgrx::prelude::*;
 
 use crate::error::Result;
+use crate::log::buffer::Captured;
 
 /// A table that is about to be emptied.
 struct Doomed {
@@ -55,12 +56,16 @@ pub(super) fn begin(table: pg_sys::Oid) {
 }
 
 /// A change was captured.
-pub(super) fn note(change: &Change) {
-    if !ANY.get() {
-        return;
-    }
+///
+/// # Errors
+/// Those of reading it.
+pub(super) fn note(captured: &Captured<'_>) -> Result<()> {
+    if ANY.get() { note_change(&captured.change()?) } else { Ok(()) }
+}
+
+fn note_change(change: &Change) -> Result<()> {
     let side = change.after.as_ref().or(change.before.as_ref());
-    let Some(table) = side.map(|side| side.version.table) else { return };
+    let Some(table) = side.map(|side| side.version.table) else { return Ok(()) };
     // SAFETY: in a transaction.
     let current = unsafe { pg_sys::GetCurrentSubTransactionId() };
     DOOMED.with_borrow_mut(|doomed| {
@@ -70,6 +75,7 @@ pub(super) fn note(change: &Change) {
         }
         doomed.born.extend(change.after.as_ref().map(|side| (current, outline(side))));
     });
+    Ok(())
 }
 
 /// The table was emptied: what was written to it meanwhile is gone as well.
@@ -91,7 +97,7 @@ pub(super) fn end(relation: &pg_sys::RelationData, collection: u64) -> Result<()
             let before = Some(side);
             let change =
                 Change { collection, command, fired: 0, before, after: None, rewrite: false };
-            crate::log::buffer::push(change)?;
+            crate::log::buffer::push(&change)?;
         }
     }
     Ok(())

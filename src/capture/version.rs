@@ -15,15 +15,29 @@ const FROZEN_AT_BIRTH: u32 = u32::MAX;
 /// # Safety
 /// `tuple` is a tuple of a heap table, with its header.
 pub(super) unsafe fn version(table: pg_sys::Oid, tuple: pg_sys::HeapTuple) -> RowVersion {
-    // SAFETY: the caller's; a stored tuple has a valid place.
-    unsafe {
-        let place = &raw const (*tuple).t_self;
-        RowVersion {
-            table: table.to_u32(),
-            block: pgrx::itemptr::item_pointer_get_block_number(place),
-            offset: pgrx::itemptr::item_pointer_get_offset_number(place),
-            made_by: made_by((*tuple).t_data),
-        }
+    // SAFETY: the caller's.
+    unsafe { at(table, tuple, made_by((*tuple).t_data)) }
+}
+
+/// [`version`] of a tuple that this transaction made.
+///
+/// # Safety
+/// As [`version`].
+pub(super) unsafe fn new_version(table: pg_sys::Oid, tuple: pg_sys::HeapTuple) -> RowVersion {
+    // SAFETY: the caller's.
+    unsafe { at(table, tuple, Some(maker((*tuple).t_data))) }
+}
+
+/// # Safety
+/// As [`version`].
+unsafe fn at(table: pg_sys::Oid, tuple: pg_sys::HeapTuple, made_by: Option<u32>) -> RowVersion {
+    // SAFETY: the caller's; a stored tuple has a place.
+    let place = unsafe { (*tuple).t_self };
+    RowVersion {
+        table: table.to_u32(),
+        block: u32::from(place.ip_blkid.bi_hi) << 16 | u32::from(place.ip_blkid.bi_lo),
+        offset: place.ip_posid,
+        made_by,
     }
 }
 
@@ -36,7 +50,7 @@ pub(super) unsafe fn command_of_new(tuple: pg_sys::HeapTuple) -> u32 {
     unsafe {
         let header = (*tuple).t_data;
         if !is_frozen(header) {
-            return pg_sys::HeapTupleHeaderGetCmin(header);
+            return cmin(header);
         }
         let stored = (*header).t_choice.t_heap.t_field3.t_cid;
         // Ended already, by a trigger that fired before ours: what is stored is the command that
@@ -59,12 +73,27 @@ unsafe fn made_by(header: pg_sys::HeapTupleHeader) -> Option<u32> {
     // old version bears by chance our id of four billion transactions later does no harm: a
     // version that nobody made here is looked for and not found.
     unsafe {
-        if !pg_sys::TransactionIdIsCurrentTransactionId((*header).t_choice.t_heap.t_xmin) {
-            None
-        } else if is_frozen(header) {
-            Some(FROZEN_AT_BIRTH)
+        let mask = u32::from((*header).t_infomask) & pg_sys::HEAP_XMIN_FROZEN;
+        // Known to be committed, and so by somebody else: spares the search of most old versions.
+        let others = mask == pg_sys::HEAP_XMIN_COMMITTED
+            || !pg_sys::TransactionIdIsCurrentTransactionId((*header).t_choice.t_heap.t_xmin);
+        (!others).then(|| maker(header))
+    }
+}
+
+/// The command that made a version of this transaction, as [`RowVersion`] has it.
+unsafe fn maker(header: pg_sys::HeapTupleHeader) -> u32 {
+    // SAFETY: the caller's.
+    unsafe { if is_frozen(header) { FROZEN_AT_BIRTH } else { cmin(header) } }
+}
+
+unsafe fn cmin(header: pg_sys::HeapTupleHeader) -> u32 {
+    // SAFETY: the caller's. Only where one transaction made and ended a version is it to be looked up.
+    unsafe {
+        if u32::from((*header).t_infomask) & pg_sys::HEAP_COMBOCID == 0 {
+            (*header).t_choice.t_heap.t_field3.t_cid
         } else {
-            Some(pg_sys::HeapTupleHeaderGetCmin(header))
+            pg_sys::HeapTupleHeaderGetCmin(header)
         }
     }
 }

@@ -48,7 +48,7 @@ fn event_feed(
 > {
     let options = raised(options(include));
     let page = raised(page(token, cursor, start_ts, page_size));
-    TableIterator::new(rows(&page, options))
+    TableIterator::new(raised(rows(&page, options)))
 }
 
 /// The page as HTTP sends it, byte for byte.
@@ -61,12 +61,14 @@ fn event_page(
     include: Option<Vec<Option<String>>>,
 ) -> String {
     let options = raised(options(include));
-    native::page(&raised(page(token, cursor, start_ts, page_size)), options)
+    let page = raised(page(token, cursor, start_ts, page_size));
+    raised(native::page(&page, options).map_err(Error::from))
 }
 
-fn rows(page: &Page, options: Options) -> Vec<Row> {
+fn rows(page: &Page, options: Options) -> Result<Vec<Row>> {
     let mut rows = Vec::with_capacity(page.events.len() + 1);
-    for event in &page.events {
+    for event in page.events.iter(options.sides()) {
+        let event = &event?;
         let data = event.image().map(|i| native::data_json(&page.view, i, Numbers::Digits));
         let prev = options.prev.then(|| native::prev_json(&page.view, event, Numbers::Digits));
         let diff = options.diff.then(|| native::diff_json(&page.view, event, Numbers::Digits));
@@ -87,7 +89,7 @@ fn rows(page: &Page, options: Options) -> Vec<Row> {
     }
     let (txn_ts, cursor) = (Some(page.position.txn_ts), Some(page.view.cursor(&page.position)));
     rows.push(("status".to_owned(), txn_ts, cursor, None, None, None, None));
-    rows
+    Ok(rows)
 }
 
 fn page(

@@ -3,12 +3,14 @@
 use event_source_model::change::Change;
 use event_source_model::event::View;
 use event_source_model::image::Image;
+use event_source_model::stamp::Stamp;
+use event_source_model::time::EPOCH_MICROS;
 use event_source_wire::native::{self, Numbers};
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 
-use crate::error::{Result, raised};
-use crate::log::stamps::{Stamp, Stamps};
+use crate::error::{Error, Kind, Result, raised};
+use crate::log::stamps::Stamps;
 use crate::log::transaction;
 use crate::order::reading::Reading;
 use crate::source;
@@ -70,7 +72,7 @@ fn next_transaction(after: &mut i64) -> Result<Option<Vec<Row>>> {
         let mut rows = Vec::with_capacity(changes.len());
         for (ordinal, change) in changes.into_iter().enumerate() {
             if may_see(change.collection)? {
-                rows.push(row(&stamp, ordinal as i64, &change));
+                rows.push(row(&stamp, ordinal as i64, &change)?);
             }
         }
         return Ok(Some(rows));
@@ -78,7 +80,7 @@ fn next_transaction(after: &mut i64) -> Result<Option<Vec<Row>>> {
     Ok(None)
 }
 
-fn row(stamp: &Stamp, ordinal: i64, change: &Change) -> Row {
+fn row(stamp: &Stamp, ordinal: i64, change: &Change) -> Result<Row> {
     let op = match (&change.before, &change.after) {
         _ if change.rewrite => "rewrite",
         (None, _) => "insert",
@@ -87,9 +89,11 @@ fn row(stamp: &Stamp, ordinal: i64, change: &Change) -> Row {
     };
     let view = View { collection: String::new(), fields: None, projection: None, history: 0 };
     let json = |image: &Image| native::data_json(&view, image, Numbers::Digits);
-    (
+    let committed_at = TimestampWithTimeZone::try_from(stamp.committed_at - EPOCH_MICROS)
+        .map_err(|_| Error::new(Kind::Corrupted, "a stamp in the change log is damaged"))?;
+    Ok((
         stamp.txn_ts,
-        stamp.committed_at,
+        committed_at,
         ordinal,
         change.collection as i64,
         op.to_owned(),
@@ -97,7 +101,7 @@ fn row(stamp: &Stamp, ordinal: i64, change: &Change) -> Row {
         change.before.as_ref().map(|side| json(&side.image)),
         change.after.as_ref().map(|side| json(&side.image)),
         stamp.xid as i64,
-    )
+    ))
 }
 
 /// Whether the caller may see whole rows of a collection that is still captured.

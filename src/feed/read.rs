@@ -4,16 +4,20 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use event_source_model::cost::Cost;
-use event_source_model::event::{Event, Refusal};
+use event_source_model::event::{Event, EventType, Refusal};
+use event_source_model::events::Events;
+use event_source_model::look::Only;
 use event_source_model::net::NetChange;
 use event_source_model::position::Position;
+use event_source_model::snapshot::Snapshot;
 use event_source_model::source::{Definition, Source, Start};
+use event_source_model::stamp::Stamp;
 
 use crate::error::Result;
 use crate::log::fingerprint::Fingerprints;
-use crate::log::stamps::{Stamp, Stamps};
+use crate::log::stamps::Stamps;
 use crate::log::{self, floor, transaction};
-use crate::matching::Evaluator;
+use crate::matching::{Evaluator, Known};
 
 /// How much one read may do.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +39,10 @@ pub struct Limits {
 /// Changes that are evaluated however long it takes: a read that finds its transaction and stops would
 /// find it again and again.
 const AT_LEAST: u32 = 100;
+/// How often the clock is looked at, in transactions.
+const CLOCK: u32 = 100;
+/// How long the worker reads in one turn, so that the tail is not kept waiting.
+const SLICE: Duration = Duration::from_millis(1);
 
 impl Limits {
     /// A page for a feed: it is worth some work to fill it.
@@ -49,9 +57,33 @@ impl Limits {
         Self { time: Some(time), ..self }
     }
 
-    /// A slice of a stream's catch-up, in between of which the tail goes on.
-    pub fn of_slice(events: u32) -> Self {
-        Self { events, transactions: 2_000, changes: 1_000, bytes: 1024 * 1024, time: None }
+    /// A batch for a stream.
+    pub fn of_batch(events: u32) -> Self {
+        Self { events, transactions: 100_000, changes: 100_000, bytes: 1024 * 1024, time: None }
+    }
+
+    /// As much of it as is done in one turn of the worker: what is left is read in the next, and the
+    /// tail goes on in between.
+    #[must_use]
+    pub fn slice(self) -> Self {
+        self.within(self.time.map_or(SLICE, |time| time.min(SLICE)))
+    }
+
+    /// What is left of it behind a chunk that ended for its [slice](Self::slice), if it goes on.
+    pub fn behind(self, chunk: &Chunk) -> Option<Self> {
+        let Used { transactions, changes, bytes } = chunk.used;
+        let left = Self {
+            events: self.events.saturating_sub(chunk.events.len() as u32),
+            transactions: self.transactions.saturating_sub(transactions),
+            changes: self.changes.saturating_sub(changes),
+            bytes: self.bytes.saturating_sub(bytes),
+            time: self.time.map(|time| time.saturating_sub(chunk.took)),
+        };
+        let is_spent = left.transactions == 0
+            || left.changes == 0
+            || left.bytes == 0
+            || left.time.is_some_and(|time| time.is_zero());
+        (chunk.is_cut && !is_spent).then_some(left)
     }
 }
 
@@ -73,16 +105,27 @@ impl<'a> Skip<'a> {
 /// What was read.
 #[derive(Debug)]
 pub struct Chunk {
-    pub events: Vec<Event>,
+    pub events: Events,
     /// Where to go on.
     pub position: Position,
     /// More may be there, up to the same closed timestamp.
     pub has_next: bool,
     /// It ended for a limit of its work, not for events or bytes.
     pub is_cut: bool,
+    /// Without the bytes of what is in `events`: whoever decodes those counts them.
     pub cost: Cost,
     /// The source cannot be read on, after `events`.
     pub error: Option<Refusal>,
+    used: Used,
+    took: Duration,
+}
+
+/// What counts against the limits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    transactions: u32,
+    changes: u32,
+    bytes: usize,
 }
 
 /// Reads the events in `(from, closed]`. Needs an active snapshot that was taken after `closed`
@@ -98,107 +141,208 @@ pub fn read(
     closed: i64,
     limits: Limits,
 ) -> Result<Chunk> {
-    let begun = Instant::now();
     let inside = from.ordinal != Position::END;
     let above = from.txn_ts.saturating_sub(i64::from(inside));
-    let rows = from.snapshot.clone();
     let mut stamps = Stamps::forward(above, closed)?;
     let mut fingerprints = Fingerprints::above(above);
     // The segments are held from here on; see there.
     floor::check(&from)?;
-    let mut chunk = Chunk {
-        events: Vec::new(),
-        position: from,
-        has_next: false,
-        is_cut: false,
-        cost: Cost::default(),
-        error: None,
-    };
-    let is_late = || limits.time.is_some_and(|time| begun.elapsed() > time);
-    let (mut transactions, mut changes, mut bytes) = (0, 0, 0);
+    let mut reader = Reader::new(limits, skip, from);
     let mut passed: Option<Stamp> = None;
     while let Some(stamp) = stamps.next()? {
-        transactions += 1;
-        let is_over = transactions > limits.transactions
-            || (transactions > AT_LEAST && transactions % AT_LEAST == 0 && is_late());
-        if is_over {
-            (chunk.has_next, chunk.is_cut) = (true, true);
+        if reader.counts_transaction().is_break() {
             break;
         }
         fingerprints.pass(&stamp);
-        let wanted = stamp.collections.contains(&definition.collection)
+        let wanted = stamp.collections.contains(definition.collection)
             && !skip.is_some_and(|s| s.start.saw(stamp.txn_ts));
         if wanted {
-            let at = chunk.position.clone();
             let fingerprint = fingerprints.of(&stamp)?;
-            let flow = transaction::visit(&stamps, &stamp, &at, &mut |position, change| {
-                let position = position.with(fingerprint);
-                let is_over = changes == limits.changes || (changes >= AT_LEAST && is_late());
-                if is_over {
-                    (chunk.has_next, chunk.is_cut) = (true, true);
-                    return Ok(ControlFlow::Break(()));
-                }
-                chunk.cost += Cost::of(change.before.iter().chain(&change.after));
-                // One event more than wanted tells whether there is a next page.
-                let full = chunk.events.len() == limits.events as usize || bytes >= limits.bytes;
-                let stop = match evaluator.evaluate(&change) {
-                    Ok(None) => false,
-                    _ if full => true,
-                    Ok(Some(kind)) => {
-                        let position = position.clone();
-                        let NetChange { key, before, after, .. } = change;
-                        bytes += before.iter().chain(&after).map(log::image_size).sum::<usize>();
-                        chunk.events.push(Event { kind, position, key, before, after });
-                        false
-                    }
-                    Err(error) => {
-                        // The next page starts behind the change that failed.
-                        chunk.error = Some(error.into());
-                        chunk.position = position;
-                        return Ok(ControlFlow::Break(()));
-                    }
-                };
-                if stop {
-                    chunk.has_next = true;
-                    return Ok(ControlFlow::Break(()));
-                }
-                changes += 1;
-                chunk.position = position;
-                Ok(ControlFlow::Continue(()))
-            })?;
-            if flow.is_break() {
+            if reader.transaction(evaluator, &stamps, &stamp, fingerprint)?.is_break() {
                 break;
             }
         }
-        chunk.position = Position::after(stamp.txn_ts);
+        reader.chunk.position = Position::after(stamp.txn_ts);
         passed = Some(stamp);
     }
+    let mut chunk = reader.chunk;
     // Behind the last transaction, not at the closed timestamp: see `Tail::end`.
     if let Some(last) = passed.filter(|stamp| stamp.txn_ts == chunk.position.txn_ts) {
         chunk.position.fingerprint = fingerprints.of(&last)?;
     }
-    if let Some(skip) = skip {
-        mark(&mut chunk, skip);
-    }
-    if rows.is_some() {
-        for position in positions(&mut chunk) {
-            *position = position.clone().having_seen(rows.clone());
-        }
-    }
-    chunk.cost.micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+    chunk.position = reader.marks.on(chunk.position);
+    chunk.took = reader.begun.elapsed();
+    chunk.cost.micros = u64::try_from(chunk.took.as_micros()).unwrap_or(u64::MAX);
     Ok(chunk)
 }
 
-/// While a reader is not past the last transaction to skip, its cursors say so.
-fn mark(chunk: &mut Chunk, skip: Skip<'_>) {
-    let last = skip.start.seen.last().copied().unwrap_or(0);
-    for position in positions(chunk) {
-        position.skipping = (position.txn_ts < last).then_some(skip.token);
+/// A read that is under way.
+struct Reader<'a> {
+    limits: Limits,
+    begun: Instant,
+    marks: Marks<'a>,
+    chunk: Chunk,
+}
+
+impl<'a> Reader<'a> {
+    fn new(limits: Limits, skip: Option<Skip<'a>>, from: Position) -> Self {
+        let marks = Marks { skip, rows: from.snapshot.clone() };
+        let chunk = Chunk {
+            events: Events::default(),
+            position: from,
+            has_next: false,
+            is_cut: false,
+            cost: Cost::default(),
+            error: None,
+            used: Used::default(),
+            took: Duration::ZERO,
+        };
+        Self { limits, begun: Instant::now(), marks, chunk }
+    }
+
+    fn is_late(&self) -> bool {
+        self.limits.time.is_some_and(|time| self.begun.elapsed() > time)
+    }
+
+    /// A transaction is looked at, unless that would be too much.
+    fn counts_transaction(&mut self) -> ControlFlow<()> {
+        let seen = self.chunk.used.transactions;
+        if seen == self.limits.transactions
+            || (seen >= AT_LEAST && seen.is_multiple_of(CLOCK) && self.is_late())
+        {
+            return self.cut();
+        }
+        self.chunk.used.transactions += 1;
+        ControlFlow::Continue(())
+    }
+
+    /// A change is judged, unless that would be too much. One whose images are evaluated may take as long as
+    /// all others together, and has the clock looked at.
+    fn counts_change(&mut self, is_evaluated: bool) -> ControlFlow<()> {
+        let seen = self.chunk.used.changes;
+        let looks = seen >= AT_LEAST && (is_evaluated || seen.is_multiple_of(CLOCK));
+        if seen == self.limits.changes || (looks && self.is_late()) {
+            return self.cut();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn cut(&mut self) -> ControlFlow<()> {
+        (self.chunk.has_next, self.chunk.is_cut) = (true, true);
+        ControlFlow::Break(())
+    }
+
+    /// The changes of the transaction that `stamps` gave out last.
+    fn transaction(
+        &mut self,
+        evaluator: &mut Evaluator,
+        stamps: &Stamps,
+        stamp: &Stamp,
+        fingerprint: u64,
+    ) -> Result<ControlFlow<()>> {
+        let is_inside = self.chunk.position.txn_ts == stamp.txn_ts;
+        let only = if is_inside { None } else { transaction::only(stamps, stamp)? };
+        if let Some((payload, only)) = only {
+            let position = Position::at(stamp.txn_ts, 0).with(fingerprint);
+            return self.only(evaluator, position, &payload, &only);
+        }
+        let at = self.chunk.position.clone();
+        transaction::visit(stamps, stamp, &at, &mut |position, change| {
+            if self.counts_change(true).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            let position = position.with(fingerprint);
+            let verdict = evaluator.evaluate(&change);
+            let cost = Cost::of(change.before.iter().chain(&change.after));
+            Ok(self.judged(position, verdict, cost, |events, kind, position| {
+                let NetChange { key, before, after, .. } = change;
+                let bytes = before.iter().chain(&after).map(log::image_size).sum();
+                events.push(&Event { kind, position, key, before, after });
+                bytes
+            }))
+        })
+    }
+
+    /// The one change of a transaction: what it is to the source may be known without its images, which
+    /// are then decoded by nobody but the one who shows them.
+    fn only(
+        &mut self,
+        evaluator: &mut Evaluator,
+        position: Position,
+        payload: &[u8],
+        only: &Only,
+    ) -> Result<ControlFlow<()>> {
+        let known = evaluator.known(only);
+        if self.counts_change(known == Known::ByImages).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        let (verdict, cost) = match known {
+            Known::Event(kind) => (Ok(kind), Cost { changes: 1, ..Cost::default() }),
+            Known::ByImages => {
+                let change = transaction::net_of(payload)?;
+                let cost = Cost::of(change.before.iter().chain(&change.after));
+                (evaluator.evaluate(&change), cost)
+            }
+        };
+        Ok(self.judged(position, verdict, cost, |events, kind, position| {
+            events.push_logged(kind, &position, payload, &only.shape);
+            payload.len()
+        }))
+    }
+
+    /// What a change is to the source; `push` adds the event and says how large it is.
+    fn judged(
+        &mut self,
+        position: Position,
+        verdict: Result<Option<EventType>>,
+        cost: Cost,
+        push: impl FnOnce(&mut Events, EventType, Position) -> usize,
+    ) -> ControlFlow<()> {
+        let Self { chunk, limits, .. } = self;
+        // One event more than wanted tells whether there is a next page.
+        let full = chunk.events.len() == limits.events as usize || chunk.used.bytes >= limits.bytes;
+        match verdict {
+            Ok(None) => chunk.cost += cost,
+            _ if full => {
+                chunk.has_next = true;
+                return ControlFlow::Break(());
+            }
+            Ok(Some(kind)) => {
+                chunk.cost.changes += cost.changes;
+                let position = self.marks.on(position.clone());
+                chunk.used.bytes += push(&mut chunk.events, kind, position);
+            }
+            Err(error) => {
+                // The next page starts behind the change that failed.
+                chunk.cost += cost;
+                chunk.error = Some(error.into());
+                chunk.position = position;
+                return ControlFlow::Break(());
+            }
+        }
+        chunk.used.changes += 1;
+        chunk.position = position;
+        ControlFlow::Continue(())
     }
 }
 
-/// All positions that a reader of the chunk may go on from.
-fn positions(chunk: &mut Chunk) -> impl Iterator<Item = &mut Position> {
-    let events = chunk.events.iter_mut().map(|event| &mut event.position);
-    events.chain([&mut chunk.position])
+/// What all positions of a read carry beside their place.
+struct Marks<'a> {
+    skip: Option<Skip<'a>>,
+    rows: Option<Box<Snapshot>>,
+}
+
+impl Marks<'_> {
+    /// While a reader is not past the last transaction to skip, its cursors say so; and while it is not
+    /// past what the rows that it began with had seen.
+    fn on(&self, mut position: Position) -> Position {
+        if let Some(skip) = self.skip {
+            let last = skip.start.seen.last().copied().unwrap_or(0);
+            position.skipping = (position.txn_ts < last).then_some(skip.token);
+        }
+        match &self.rows {
+            Some(rows) => position.having_seen(Some(rows.clone())),
+            None => position,
+        }
+    }
 }

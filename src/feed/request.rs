@@ -67,10 +67,22 @@ pub fn page(source: &Source, start: &StartAt, page_size: u32) -> Result<Page> {
 pub fn page_of(source: &Source, start: &StartAt, limits: read::Limits) -> Result<Page> {
     let reading = Reading::begin()?;
     let from = position(source, start, reading.closed)?;
+    Ok(page_behind(source, from, reading.closed, limits, limits)?.0)
+}
+
+/// A part of a page behind a position, within the limits of the part, and what of the limits of the page is
+/// left if another part follows. Needs an active snapshot that was taken after `closed` was read.
+pub fn page_behind(
+    source: &Source,
+    from: Position,
+    closed: i64,
+    limits: read::Limits,
+    of_part: read::Limits,
+) -> Result<(Page, Option<read::Limits>)> {
     let view = source::view(&source.definition)?;
     if from.rows_behind().is_some() {
         let part = snapshot::read(&source.definition, &from, limits.events, ROWS)?;
-        return Ok(Page {
+        let page = Page {
             view,
             events: part.events,
             ends_snapshot: part.position.rows_behind().is_none(),
@@ -79,13 +91,14 @@ pub fn page_of(source: &Source, start: &StartAt, limits: read::Limits) -> Result
             is_cut: false,
             error: None,
             cost: part.cost,
-        });
+        };
+        return Ok((page, None));
     }
     let mut evaluator = Evaluator::open(&source.definition)?;
     let skip = read::Skip::of(source, &from);
-    let closed = reading.closed;
-    let chunk = read::read(&mut evaluator, &source.definition, skip, from, closed, limits)?;
-    Ok(Page {
+    let chunk = read::read(&mut evaluator, &source.definition, skip, from, closed, of_part)?;
+    let left = limits.behind(&chunk);
+    let page = Page {
         view,
         events: chunk.events,
         position: chunk.position,
@@ -94,10 +107,13 @@ pub fn page_of(source: &Source, start: &StartAt, limits: read::Limits) -> Result
         is_cut: chunk.is_cut,
         error: chunk.error,
         cost: chunk.cost,
-    })
+    };
+    Ok((page, left))
 }
 
-fn check_page_size(page_size: u32) -> Result<()> {
+/// # Errors
+/// When a page cannot have so many events.
+pub fn check_page_size(page_size: u32) -> Result<()> {
     let message = match page_size {
         0 => "page size must be greater than zero",
         1..=LARGEST_PAGE => return Ok(()),

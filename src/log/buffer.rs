@@ -9,18 +9,19 @@
 //! may fail.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::SeqCst;
 
-use event_source_model::change::{self, Change};
+use event_source_model::change::Change;
 use event_source_model::image::Image;
+use event_source_model::payload;
 use event_source_model::redaction::Redaction;
+use event_source_model::stamp::Stamp;
 use event_source_model::value::Value;
 use pgrx::pg_sys;
 
-use super::append::{self, NewStamp, Written};
+use super::append::{self, Written};
 use super::prepared::{self, Prepared};
-use super::segment;
+use super::{segment, shapes, transaction as logged};
 use crate::error::{Error, Kind, Result};
 use crate::order::prepared::{Patience, stamp_committed};
 use crate::order::{self, prime, shared, transaction};
@@ -50,27 +51,72 @@ struct Buffer {
 #[derive(Debug)]
 struct Level {
     subtransaction: pg_sys::SubTransactionId,
-    waiting: Vec<Change>,
-    /// About how much `waiting` holds.
-    bytes: usize,
+    /// Changes as the log stores them, one behind the other.
+    payload: Vec<u8>,
+    /// How many changes there are in it.
+    waiting: usize,
     /// Some of this level is in change rows already.
     spilled: bool,
     /// How many changes, in rows or waiting.
     changes: i64,
-    /// About how much they hold.
-    all_bytes: usize,
-    collections: BTreeSet<u64>,
+    /// About how much they hold in the memory of who reads them.
+    memory: usize,
+    /// In order, each once.
+    collections: Vec<u64>,
+}
+
+/// A change whose images were encoded by who captured it.
+#[derive(Debug)]
+pub struct Captured<'a> {
+    pub kind: payload::Kind,
+    pub collection: u64,
+    pub command: u32,
+    pub rewrite: bool,
+    /// As [`payload::put_images`] writes them; the shapes are in the log.
+    pub images: &'a [u8],
+    /// How many values they have in all.
+    pub values: usize,
 }
 
 thread_local! {
     static BUFFER: RefCell<Buffer> = RefCell::default();
 }
 
+impl Captured<'_> {
+    /// What was captured, read again.
+    ///
+    /// # Errors
+    /// Those of finding the shapes.
+    pub fn change(&self) -> Result<Change> {
+        let mut level = Level::of(0);
+        level.push(self, 0);
+        Ok(logged::decode(&level.payload)?.pop().expect("one was written"))
+    }
+}
+
+/// Logs a change in this transaction.
+///
+/// # Errors
+/// As [`push_captured`].
+pub fn push(change: &Change) -> Result<()> {
+    let mut images = Vec::new();
+    shapes::name(|id| payload::put_images(change, id, &mut images))?;
+    let sides = change.before.iter().chain(&change.after);
+    push_captured(&Captured {
+        kind: payload::kind(change),
+        collection: change.collection,
+        command: change.command,
+        rewrite: change.rewrite,
+        images: &images,
+        values: sides.map(|side| side.image.values.len()).sum(),
+    })
+}
+
 /// Logs a change in this transaction.
 ///
 /// # Errors
 /// When there is no shared clock. Writing rows may raise PostgreSQL's own errors.
-pub fn push(mut change: Change) -> Result<()> {
+pub fn push_captured(captured: &Captured<'_>) -> Result<()> {
     prime::prime()?;
     // SAFETY: in a transaction.
     if transaction::stamped() && unsafe { pg_sys::GetCurrentTransactionNestLevel() } > 1 {
@@ -92,16 +138,11 @@ pub fn push(mut change: Change) -> Result<()> {
     // SAFETY: in a transaction.
     let current = unsafe { pg_sys::GetCurrentSubTransactionId() };
     let full = BUFFER.with_borrow_mut(|buffer| {
-        change.fired = buffer.fired;
+        let fired = buffer.fired;
         buffer.fired += 1;
         buffer.ensure_segment()?;
         let level = buffer.level(current);
-        level.changes += 1;
-        level.collections.insert(change.collection);
-        let bytes = size(&change);
-        level.bytes += bytes;
-        level.all_bytes += bytes;
-        level.waiting.push(change);
+        level.push(captured, fired);
         Result::Ok(level.is_full())
     })?;
     if full && !transaction::stamped() {
@@ -133,16 +174,22 @@ pub fn has_captured() -> bool {
 }
 
 /// Erases from what waits here; gives the row, with its key alone, if anything was of it.
-pub fn erase(redaction: &Redaction) -> Option<Image> {
-    BUFFER.with_borrow_mut(|buffer| {
-        let mut row = None;
-        for level in &mut buffer.levels {
-            if redaction.apply(&mut level.waiting) {
-                row = row.or_else(|| redaction.key_of_row(&level.waiting));
-            }
+///
+/// # Errors
+/// Those of reading and writing the log; what waits here is then as it was.
+pub fn erase(redaction: &Redaction) -> Result<Option<Image>> {
+    let mut row = None;
+    for level in 0..BUFFER.with_borrow(|buffer| buffer.levels.len()) {
+        // Not borrowed meanwhile: the shapes of what is left are read from the log and written to it.
+        let waiting = BUFFER.with_borrow(|buffer| buffer.levels[level].payload.clone());
+        let mut changes = logged::decode(&waiting)?;
+        if redaction.apply(&mut changes) {
+            row = row.or_else(|| redaction.key_of_row(&changes));
+            let left = shapes::encode(&changes)?;
+            BUFFER.with_borrow_mut(|buffer| buffer.levels[level].payload = left);
         }
-        row
-    })
+    }
+    Ok(row)
 }
 
 /// The segment to which this transaction has written change rows.
@@ -170,10 +217,10 @@ pub fn before_prepare() -> Result<bool> {
         let segment = buffer.ensure_segment()?;
         let level = buffer.levels.first();
         Result::Ok(Prepared {
-            xid: append::top_xid(),
+            xid: append::top_xid() as i64,
             prepared_at: shared::get()?.clock.tick(order::now()),
             segment,
-            collections: level.iter().flat_map(|l| l.collections.iter().copied()).collect(),
+            collections: level.map_or(Vec::new(), |l| l.collections.clone()),
             changes: level.map_or(0, |l| l.changes),
             by_key: level.is_some_and(Level::is_huge),
         })
@@ -191,8 +238,8 @@ pub fn before_subcommit(
     let too_much = BUFFER.with_borrow(|buffer| {
         let of = |id| buffer.levels.iter().find(|l| l.subtransaction == id);
         let Some(child) = of(mine) else { return false };
-        let (changes, bytes) = of(parent).map_or((0, 0), |l| (l.waiting.len(), l.bytes));
-        child.waiting.len() + changes > MOST_CHANGES || child.bytes + bytes > MOST_BYTES
+        let (changes, bytes) = of(parent).map_or((0, 0), |l| (l.waiting, l.payload.len()));
+        child.waiting + changes > MOST_CHANGES || child.payload.len() + bytes > MOST_BYTES
     });
     if too_much { write_out(mine) } else { Ok(()) }
 }
@@ -253,45 +300,43 @@ pub fn stamp() -> Result<()> {
         // What this transaction may depend on comes before it.
         stamp_committed(Patience::Wait)?;
     }
-    let (txn_ts, closed) = transaction::take_stamp(has_changes)?;
-    fold_newest(segment, txn_ts)?;
+    let taken = transaction::take_stamp(has_changes)?;
+    fold_newest(segment, taken.txn_ts)?;
     // Not borrowed while the row is written: FATAL there aborts the subtransactions without
     // unwinding, and their callbacks need the buffer.
-    let (collections, changes, by_key, payload) = BUFFER.with_borrow(|buffer| {
+    let (stamp, payload) = BUFFER.with_borrow(|buffer| {
         let level = buffer.levels.first();
-        let collections: Vec<u64> =
-            level.iter().flat_map(|l| l.collections.iter().copied()).collect();
-        let payload = level
-            .filter(|l| !l.spilled && !l.waiting.is_empty())
-            .map(|l| change::encode(&l.waiting));
-        (collections, level.map_or(0, |l| l.changes), level.is_some_and(Level::is_huge), payload)
+        let payload =
+            level.filter(|l| !l.spilled && !l.payload.is_empty()).map(|l| l.payload.clone());
+        let stamp = Stamp {
+            txn_ts: taken.txn_ts,
+            xid: append::top_xid(),
+            closed: taken.closed,
+            history: order::history_id(),
+            segment,
+            collections: level.map_or(&[][..], |l| &l.collections).into(),
+            changes: level.map_or(0, |l| l.changes),
+            by_key: level.is_some_and(Level::is_huge),
+            floor: false,
+            committed_at: taken.at,
+        };
+        (stamp, payload)
     });
-    let written = append::stamp(NewStamp {
-        xid: append::top_xid(),
-        txn_ts,
-        closed,
-        history: order::history_id(),
-        segment,
-        collections: &collections,
-        changes,
-        by_key,
-        floor: false,
-        payload,
-    })?;
+    let written = append::stamp(&stamp, payload.as_deref())?;
     BUFFER.with_borrow_mut(|buffer| buffer.written = Some(written));
     Ok(())
 }
 
 /// Writes what waits in a level as change rows.
 fn write_out(subtransaction: pg_sys::SubTransactionId) -> Result<()> {
-    let (segment, waiting) = BUFFER.with_borrow_mut(|buffer| {
+    let (segment, payload) = BUFFER.with_borrow_mut(|buffer| {
         let segment = buffer.ensure_segment()?;
         let level = buffer.level(subtransaction);
         level.spilled = true;
-        level.bytes = 0;
-        Result::Ok((segment, std::mem::take(&mut level.waiting)))
+        level.waiting = 0;
+        Result::Ok((segment, std::mem::take(&mut level.payload)))
     })?;
-    append::changes(segment, waiting)
+    append::changes(segment, &payload)
 }
 
 /// Before the row exists: whoever can see the row must not skip its segment.
@@ -318,15 +363,7 @@ impl Buffer {
         let at = match self.levels.iter().position(|l| l.subtransaction == subtransaction) {
             Some(at) => at,
             None => {
-                self.levels.push(Level {
-                    subtransaction,
-                    waiting: Vec::new(),
-                    bytes: 0,
-                    spilled: false,
-                    changes: 0,
-                    all_bytes: 0,
-                    collections: BTreeSet::new(),
-                });
+                self.levels.push(Level::of(subtransaction));
                 self.levels.len() - 1
             }
         };
@@ -335,30 +372,58 @@ impl Buffer {
 }
 
 impl Level {
+    fn of(subtransaction: pg_sys::SubTransactionId) -> Self {
+        Self {
+            subtransaction,
+            payload: Vec::new(),
+            waiting: 0,
+            spilled: false,
+            changes: 0,
+            memory: 0,
+            collections: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, captured: &Captured<'_>, fired: u64) {
+        payload::Head {
+            kind: captured.kind,
+            rewrite: captured.rewrite,
+            collection: captured.collection,
+            command: captured.command,
+            fired,
+        }
+        .put(&mut self.payload);
+        self.payload.extend_from_slice(captured.images);
+        self.waiting += 1;
+        self.changes += 1;
+        self.memory += captured.images.len() + captured.values * size_of::<Value>();
+        self.touch(captured.collection);
+    }
+
+    fn touch(&mut self, collection: u64) {
+        if let Err(at) = self.collections.binary_search(&collection) {
+            self.collections.insert(at, collection);
+        }
+    }
+
     fn is_full(&self) -> bool {
-        self.waiting.len() > MOST_CHANGES || self.bytes > MOST_BYTES
+        self.waiting > MOST_CHANGES || self.payload.len() > MOST_BYTES
     }
 
     /// Only what is in change rows can be read by key.
     fn is_huge(&self) -> bool {
-        let huge = self.changes > MOST_SORTED_CHANGES || self.all_bytes > MOST_SORTED_BYTES;
+        let huge = self.changes > MOST_SORTED_CHANGES || self.memory > MOST_SORTED_BYTES;
         self.spilled && huge
     }
 
     fn absorb(&mut self, child: Self) {
-        self.waiting.extend(child.waiting);
-        self.bytes += child.bytes;
+        self.payload.extend_from_slice(&child.payload);
+        self.waiting += child.waiting;
         self.spilled |= child.spilled;
         self.changes += child.changes;
-        self.all_bytes += child.all_bytes;
-        self.collections.extend(child.collections);
+        self.memory += child.memory;
+        child.collections.into_iter().for_each(|collection| self.touch(collection));
     }
-}
-
-/// About how many bytes a change holds in memory.
-fn size(change: &Change) -> usize {
-    let sides = change.before.iter().chain(&change.after);
-    sides.map(|side| image_size(&side.image)).sum::<usize>() + size_of::<Change>()
 }
 
 /// About how many bytes an image holds in memory.

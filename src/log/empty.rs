@@ -5,13 +5,14 @@
 //! and a floor says what is gone. Not SQL's TRUNCATE, which logical replication would ship. Runs in
 //! the keeper's process, in a transaction of its own.
 
+use event_source_model::stamp::{Collections, Stamp};
 use pgrx::pg_sys;
 
-use super::append::{self, NewStamp};
+use super::append;
 use super::{floor, segment, stamps};
 use crate::compat;
 use crate::error::Result;
-use crate::order::prepared;
+use crate::order::{now, prepared};
 use crate::pg::relation::Relation;
 
 /// Empties a segment; `false` when somebody holds on to it. To be committed by the caller.
@@ -29,18 +30,19 @@ pub fn empty(segment: usize) -> Result<bool> {
     stamps.exchange();
     changes.exchange();
     if let Some(last) = last {
-        append::stamp(NewStamp {
-            xid: append::top_xid(),
+        let floor = Stamp {
             txn_ts: last.txn_ts,
+            xid: append::top_xid(),
             closed: last.txn_ts - 1,
             history: last.history,
             segment,
-            collections: &[],
+            collections: Collections::None,
             changes: 0,
             by_key: false,
             floor: true,
-            payload: None,
-        })?;
+            committed_at: now(),
+        };
+        append::stamp(&floor, None)?;
         floor::raise_at_commit(last.txn_ts);
     }
     Ok(true)

@@ -7,15 +7,15 @@
 
 use std::collections::BTreeSet;
 
-use event_source_model::change;
 use event_source_model::image::Image;
 use event_source_model::redaction::Redaction;
+use event_source_model::stamp::Stamp;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 use pgrx::pg_sys::ScanDirection;
 
-use super::stamps::{self, Stamp, Stamps};
-use super::{append, buffer, prepared, segment, transaction};
+use super::stamps::{self, Stamps};
+use super::{append, buffer, prepared, segment, shapes, transaction};
 use crate::error::Result;
 use crate::pg::snapshot::ActiveSnapshot;
 
@@ -40,7 +40,7 @@ pub fn erase(redaction: &Redaction) -> Result<Erased> {
     let _snapshot = ActiveSnapshot::latest();
     let mut stamps = Stamps::forward(0, i64::MAX)?;
     while let Some(stamp) = stamps.next()? {
-        if stamp.changes == 0 || !stamp.collections.contains(&redaction.collection) {
+        if stamp.changes == 0 || !stamp.collections.contains(redaction.collection) {
             continue;
         }
         match stamps.payload() {
@@ -51,12 +51,12 @@ pub fn erase(redaction: &Redaction) -> Result<Erased> {
     for (prepared, _) in prepared::unstamped()? {
         in_rows(redaction, prepared.segment, prepared.xid as u64, &mut erased)?;
     }
-    if let Some(row) = buffer::erase(redaction) {
+    if let Some(row) = buffer::erase(redaction)? {
         erased.rows += 1;
         erased.row = Some(row);
     }
     if let Some(segment) = buffer::written_to() {
-        in_rows(redaction, segment, append::top_xid() as u64, &mut erased)?;
+        in_rows(redaction, segment, append::top_xid(), &mut erased)?;
     }
     Ok(erased)
 }
@@ -71,7 +71,7 @@ fn in_stamp(
     let mut changes = transaction::decode(payload)?;
     if redaction.apply(&mut changes) {
         let (tid, mut columns) = stamps.row();
-        columns[stamps::PAYLOAD] = change::encode(&changes).as_slice().into_datum();
+        columns[stamps::PAYLOAD] = shapes::encode(&changes)?.as_slice().into_datum();
         append::replace(segment::stamp_table(stamp.segment)?, tid, &mut columns)?;
         erased.note(stamp.segment, redaction.key_of_row(&changes));
     }
@@ -84,7 +84,7 @@ fn in_rows(redaction: &Redaction, segment: usize, xid: u64, erased: &mut Erased)
         let mut changes = transaction::decode_row(&scan)?;
         if redaction.apply(&mut changes) {
             let (tid, mut columns) = scan.row();
-            columns[transaction::PAYLOAD] = change::encode(&changes).as_slice().into_datum();
+            columns[transaction::PAYLOAD] = shapes::encode(&changes)?.as_slice().into_datum();
             append::replace(segment::change_table(segment)?, tid, &mut columns)?;
             erased.note(segment, redaction.key_of_row(&changes));
         }

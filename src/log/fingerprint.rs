@@ -5,8 +5,9 @@
 
 use event_source_model::fingerprint::Window;
 use event_source_model::position::Position;
+use event_source_model::stamp::Stamp;
 
-use super::stamps::{Stamp, Stamps};
+use super::stamps::Stamps;
 use crate::error::Result;
 
 /// The fingerprints of one reader, who passes every stamp in order.

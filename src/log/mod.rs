@@ -6,9 +6,11 @@
 //! ([`stamps`], [`transaction`]).
 //!
 //! - [`buffer`]: what this transaction captured so far, a level for each savepoint
-//! - [`append`]: rows into a segment, below the executor
+//! - [`append`]: stamps and changes into a segment
+//! - [`table`]: a table of the log, open for inserting
 //! - [`prepared`]: prepared transactions that have no stamp yet
 //! - [`segment`]: the tables of the ring
+//! - [`shapes`]: the columns of logged rows, kept once
 //! - [`scan`]: one index scan
 //! - [`stamps`]: the stamps of all segments, merged into the one order
 //! - [`fingerprint`]: what a position stands behind, told after a failover
@@ -30,7 +32,9 @@ pub mod retention;
 pub mod rewrite;
 pub mod scan;
 pub mod segment;
+pub mod shapes;
 pub mod stamps;
+mod table;
 pub mod transaction;
 
 pub use buffer::{heartbeat, image_size};

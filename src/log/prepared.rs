@@ -14,7 +14,7 @@ use std::ffi::CStr;
 use pgrx::datum::{FromDatum, IntoDatum};
 use pgrx::pg_sys;
 
-use super::append;
+use super::table;
 use crate::error::{Error, Kind, Result};
 use crate::pg::relation::Relation;
 use crate::pg::snapshot::ActiveSnapshot;
@@ -83,7 +83,7 @@ impl Table {
         let collections: Vec<i64> = row.collections.iter().map(|&c| c as i64).collect();
         // PREPARE TRANSACTION has none of its own.
         let _snapshot = ActiveSnapshot::ensure();
-        append::insert_row(
+        table::insert_only(
             &self.0,
             &[
                 Some(row.xid.into()),

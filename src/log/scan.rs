@@ -1,7 +1,10 @@
 //! One index scan over one table of the log, through its only index.
 
+use std::borrow::Cow;
+
 use pgrx::pg_sys;
 use pgrx::pg_sys::ScanDirection;
+use pgrx::varlena::{varatt_is_1b_e, varatt_is_4b_c};
 
 use crate::compat;
 use crate::error::{Error, Kind, Result};
@@ -75,18 +78,20 @@ impl Scan {
         (tid, (0..count as usize).map(|at| self.column(at)).collect())
     }
 
-    /// A `bytea` column, fetched from wherever it is stored.
-    pub fn bytes(&self, at: usize) -> Option<Vec<u8>> {
+    /// A `bytea` column, fetched from wherever it is stored: where it stands in the row, it is not copied.
+    pub fn bytes(&self, at: usize) -> Option<Cow<'_, [u8]>> {
         let datum = self.column(at)?;
-        // SAFETY: the column is a bytea; the copy is freed when it is not the stored value itself.
+        // SAFETY: the column is a bytea. The row stays where it is until the scan moves on, for which it is
+        // borrowed mutably; what is compressed or stored elsewhere is made plain, copied and freed.
         unsafe {
             let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
+            if !varatt_is_1b_e(stored) && !varatt_is_4b_c(stored) {
+                return Some(Cow::Borrowed(pgrx::varlena_to_byte_slice(stored)));
+            }
             let plain = pg_sys::pg_detoast_datum_packed(stored);
             let bytes = pgrx::varlena_to_byte_slice(plain).to_vec();
-            if plain != stored {
-                pg_sys::pfree(plain.cast());
-            }
-            Some(bytes)
+            pg_sys::pfree(plain.cast());
+            Some(Cow::Owned(bytes))
         }
     }
 }

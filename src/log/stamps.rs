@@ -1,8 +1,9 @@
 //! The stamps of all segments, merged into the one order.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering::SeqCst;
 
-use pgrx::datum::{FromDatum, TimestampWithTimeZone};
+use event_source_model::stamp::Stamp;
 use pgrx::pg_sys;
 use pgrx::pg_sys::ScanDirection;
 
@@ -17,40 +18,11 @@ const INT8_LESS_EQUAL: u32 = 471;
 /// The columns of a stamp table, from 0, as `sql/tables.sql` lays them out.
 mod column {
     pub(super) const TXN_TS: usize = 0;
-    pub(super) const XID: usize = 1;
-    pub(super) const CLOSED: usize = 2;
-    pub(super) const HISTORY: usize = 3;
-    pub(super) const SEGMENT: usize = 4;
-    pub(super) const COLLECTIONS: usize = 5;
-    pub(super) const CHANGES: usize = 6;
-    pub(super) const BY_KEY: usize = 7;
-    pub(super) const FLOOR: usize = 8;
-    pub(super) const COMMITTED_AT: usize = 9;
-    pub const PAYLOAD: usize = 10;
+    pub(super) const HEAD: usize = 1;
+    pub const PAYLOAD: usize = 2;
 }
 
 pub use column::PAYLOAD;
-
-/// What a stamp says, without the changes in it.
-#[derive(Clone, Debug)]
-pub struct Stamp {
-    /// Microseconds since 1970, unique.
-    pub txn_ts: i64,
-    pub xid: u64,
-    pub closed: i64,
-    pub history: u64,
-    /// Where the change rows are, if the changes are not in the stamp.
-    pub segment: usize,
-    /// The captures whose rows changed.
-    pub collections: Vec<u64>,
-    /// How many changes, not net.
-    pub changes: i64,
-    /// Its events stand by collection and key, since they cannot be sorted in memory.
-    pub by_key: bool,
-    /// No transaction: what was in its segment up to here was let go.
-    pub floor: bool,
-    pub committed_at: TimestampWithTimeZone,
-}
 
 /// The stamps that the active snapshot sees, in order.
 #[derive(Debug)]
@@ -121,7 +93,7 @@ impl Stamps {
     }
 
     /// The payload of the stamp given out last.
-    pub fn payload(&self) -> Option<Vec<u8>> {
+    pub fn payload(&self) -> Option<Cow<'_, [u8]>> {
         let given = self.given?;
         self.scans[given].scan.bytes(PAYLOAD)
     }
@@ -137,38 +109,18 @@ impl Stamps {
 
 impl Head {
     fn advance(&mut self, direction: ScanDirection::Type) -> Result<()> {
-        self.at = if self.scan.next(direction) { Some(self.number(column::TXN_TS)?) } else { None };
+        self.at = if self.scan.next(direction) { Some(self.txn_ts()?) } else { None };
         Ok(())
     }
 
+    fn txn_ts(&self) -> Result<i64> {
+        self.scan.column(column::TXN_TS).map(|datum| datum.value() as i64).ok_or_else(damaged)
+    }
+
     fn read(&self) -> Result<Stamp> {
-        let collections = self.scan.column(column::COLLECTIONS).ok_or_else(damaged)?;
-        // SAFETY: the column is a bigint[].
-        let collections = unsafe { Vec::<i64>::from_datum(collections, false) };
-        let committed_at = self.scan.column(column::COMMITTED_AT);
-        // SAFETY: the column is a timestamptz.
-        let committed_at = committed_at
-            .and_then(|datum| unsafe { TimestampWithTimeZone::from_datum(datum, false) });
-        Ok(Stamp {
-            txn_ts: self.number(column::TXN_TS)?,
-            xid: self.number(column::XID)? as u64,
-            closed: self.number(column::CLOSED)?,
-            history: self.number(column::HISTORY)? as u64,
-            segment: self.scan.column(column::SEGMENT).ok_or_else(damaged)?.value(),
-            collections: collections.ok_or_else(damaged)?.into_iter().map(|c| c as u64).collect(),
-            changes: self.number(column::CHANGES)?,
-            by_key: self.flag(column::BY_KEY)?,
-            floor: self.flag(column::FLOOR)?,
-            committed_at: committed_at.ok_or_else(damaged)?,
-        })
-    }
-
-    fn flag(&self, at: usize) -> Result<bool> {
-        self.scan.column(at).map(|datum| datum.value() != 0).ok_or_else(damaged)
-    }
-
-    fn number(&self, at: usize) -> Result<i64> {
-        self.scan.column(at).map(|datum| datum.value() as i64).ok_or_else(damaged)
+        let txn_ts = self.txn_ts()?;
+        let head = self.scan.bytes(column::HEAD).ok_or_else(damaged)?;
+        Stamp::decode(txn_ts, &head).map_err(|_| damaged())
     }
 }
 

@@ -4,17 +4,21 @@
 //! they stand by key, read from the index as they are asked for, so that a page inside a transaction
 //! of five million rows costs a page. The stamp says which, so all readers take the same way.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use event_source_model::change::{self, Change, DamagedPayload};
+use event_source_model::change::Change;
+use event_source_model::look::{self, Only};
 use event_source_model::net::{self, NetChange};
+use event_source_model::payload;
 use event_source_model::position::Position;
+use event_source_model::stamp::Stamp;
 use pgrx::pg_sys;
 use pgrx::pg_sys::ScanDirection;
 
 use super::scan::{Condition, Scan};
-use super::segment;
-use super::stamps::{Stamp, Stamps};
+use super::stamps::Stamps;
+use super::{segment, shapes};
 use crate::error::{Error, Kind, Result};
 
 const XID8_EQUAL: u32 = 5084;
@@ -52,6 +56,23 @@ pub fn visit(
     Ok(ControlFlow::Continue(()))
 }
 
+/// The payload of the stamp that `stamps` gave out last, if one change is all that is in it, and what that
+/// is. [`visit`] would give the same change.
+pub fn only<'a>(stamps: &'a Stamps, stamp: &Stamp) -> Result<Option<(Cow<'a, [u8]>, Only)>> {
+    if stamp.changes != 1 {
+        return Ok(None);
+    }
+    let Some(payload) = stamps.payload() else { return Ok(None) };
+    let only = look::only(&payload, &mut shapes::find)?;
+    Ok(only.map(|only| (payload, only)))
+}
+
+/// The net change of a payload with [`only`] one.
+pub fn net_of(payload: &[u8]) -> Result<NetChange> {
+    let mut changes = net::net_in(crate::settings::sequence(), decode(payload)?);
+    changes.pop().ok_or_else(damaged)
+}
+
 /// All changes, as captured, of the stamp that `stamps` gave out last.
 pub fn raw(stamps: &Stamps, stamp: &Stamp) -> Result<Vec<Change>> {
     match stamps.payload() {
@@ -81,7 +102,8 @@ fn by_key(
     let mut group: Option<(Vec<u8>, Vec<Change>)> = None;
     loop {
         let more = scan.next(ScanDirection::ForwardScanDirection);
-        let place = if more { Some(scan.bytes(PLACE).ok_or_else(damaged)?) } else { None };
+        let place =
+            if more { Some(scan.bytes(PLACE).ok_or_else(damaged)?.into_owned()) } else { None };
         if let Some((done, changes)) = group.take_if(|(at, _)| Some(&*at) != place.as_ref()) {
             for change in net::net_in(crate::settings::sequence(), changes) {
                 let position =
@@ -121,8 +143,7 @@ pub fn open(segment: usize, xid: u64, from_place: Option<&[u8]>) -> Result<Scan>
 
 /// The changes of a payload.
 pub fn decode(payload: &[u8]) -> Result<Vec<Change>> {
-    change::decode(payload)
-        .map_err(|error: DamagedPayload| Error::new(Kind::Corrupted, error.to_string()))
+    payload::decode(payload, &mut shapes::find)
 }
 
 /// The changes of the change row that the scan stands on.

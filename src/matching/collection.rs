@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use event_source_door::message::SourceId;
+use event_source_model::look::Only;
 use event_source_model::net::NetChange;
 use event_source_model::source::{Definition, Filter, Named, Set};
 use pgrx::pg_sys;
@@ -15,7 +16,7 @@ use super::invalidation::Noted;
 use super::look::Look;
 use super::matcher::Matches;
 use super::owned::Owned;
-use super::rule::Rule;
+use super::rule::{Known, Rule};
 use super::sets::{Member, Sets};
 use super::table::Table;
 use crate::compat;
@@ -184,6 +185,14 @@ impl Collection {
         let ended = self.generations.iter().filter(|&(_, &generation)| generation < now);
         let failed = ended.map(|(&source, _)| (source, crate::source::schema_break()));
         Matches { failed: failed.collect(), ..Matches::default() }
+    }
+
+    /// What a plain change is for the only source, where that rests on nothing in its images.
+    pub(super) fn known(&self, only: &Only) -> Known {
+        match (&*self.everything, &*self.sets) {
+            ([member], []) if member.filter.is_none() => member.rule.known(only.before, only.after),
+            _ => Known::ByImages,
+        }
     }
 
     fn look(&mut self, change: &NetChange, guard: Guard) -> Matches {

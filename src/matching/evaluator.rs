@@ -1,11 +1,13 @@
 //! One source, evaluated by a feed within one transaction.
 
 use event_source_model::event::EventType;
+use event_source_model::look::Only;
 use event_source_model::net::NetChange;
 use event_source_model::source::Definition;
 
 use super::collection::Collection;
 use super::guard::opening;
+use super::rule::Known;
 use crate::error::Result;
 
 /// The id of the only source.
@@ -26,6 +28,12 @@ impl Evaluator {
             collection.add(ONLY, definition)?;
             Ok(Self { collection })
         })
+    }
+
+    /// The event that a plain change is for this source, where that rests on nothing in its images.
+    pub fn known(&self, only: &Only) -> Known {
+        let is_own = only.collection == self.collection.id();
+        if is_own { self.collection.known(only) } else { Known::ByImages }
     }
 
     /// The event that the change is for this source, if any.

@@ -41,3 +41,4 @@ mod tests;
 pub use evaluator::Evaluator;
 pub(crate) use guard::{bounded, guarded};
 pub use matcher::Matcher;
+pub use rule::Known;

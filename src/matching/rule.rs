@@ -24,6 +24,15 @@ pub(super) struct Membership {
     pub(super) changed: bool,
 }
 
+/// What can be said of a change without looking at its images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The event that it is for the source, if any.
+    Event(Option<EventType>),
+    /// Nothing: the images have to be evaluated.
+    ByImages,
+}
+
 impl Rule {
     pub(super) fn of(definition: &Definition) -> Self {
         Self {
@@ -49,6 +58,21 @@ impl Rule {
             }
         };
         wanted.then_some(kind)
+    }
+
+    /// The event that a change of a row of the collection is where no column is watched; see
+    /// [`Rule::event`].
+    pub(super) fn known(&self, before: bool, after: bool) -> Known {
+        if self.watch.is_some() {
+            return Known::ByImages;
+        }
+        let kind = EventType::of(before, after);
+        Known::Event(kind.filter(|kind| match kind {
+            EventType::Add => self.types.add,
+            EventType::Update => self.types.update,
+            EventType::Remove => self.types.remove,
+            EventType::HistoryRewrite => true,
+        }))
     }
 
     /// Whether a row that comes counts.

@@ -20,12 +20,13 @@ use std::cell::{Cell, RefCell};
 
 use event_source_model::fingerprint::NONE;
 use event_source_model::position::{Cursor, Position};
+use event_source_model::stamp::Stamp;
 use pgrx::pg_sys;
 use sha2::{Digest as _, Sha256};
 
 use crate::compat;
 use crate::error::{Error, Kind, Result};
-use crate::log::stamps::{Stamp, Stamps};
+use crate::log::stamps::Stamps;
 use crate::log::{fingerprint, floor};
 use crate::pg::timeline::timelines;
 

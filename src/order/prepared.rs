@@ -37,11 +37,12 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
+use event_source_model::stamp::Stamp;
 use pgrx::prelude::*;
 
 use super::{history_id, prime, shared, transaction};
 use crate::error::Result;
-use crate::log::append::{self, NewStamp};
+use crate::log::append;
 use crate::log::prepared::{Prepared, State, Table, unstamped};
 use crate::log::{SEGMENTS, buffer};
 use crate::pg::subtransaction;
@@ -193,20 +194,21 @@ fn stamp_found(patience: Patience) -> Result<()> {
 }
 
 fn stamp(prepared: &Prepared) -> Result<()> {
-    let (txn_ts, closed) = transaction::take_stamp(true)?;
-    buffer::fold_newest(prepared.segment, txn_ts)?;
-    append::stamp(NewStamp {
-        xid: prepared.xid,
-        txn_ts,
-        closed,
+    let taken = transaction::take_stamp(true)?;
+    buffer::fold_newest(prepared.segment, taken.txn_ts)?;
+    let stamp = Stamp {
+        txn_ts: taken.txn_ts,
+        xid: prepared.xid as u64,
+        closed: taken.closed,
         history: history_id(),
         segment: prepared.segment,
-        collections: &prepared.collections,
+        collections: prepared.collections.as_slice().into(),
         changes: prepared.changes,
         by_key: prepared.by_key,
         floor: false,
-        payload: None,
-    })?;
+        committed_at: taken.at,
+    };
+    append::stamp(&stamp, None)?;
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use pgrx::prelude::*;
 
 use super::{now, prepared, resolving, shared, wake};
 use crate::error::{Result, raised};
-use crate::log::{buffer, floor, retention};
+use crate::log::{buffer, floor, retention, shapes};
 
 /// A closed timestamp older than this is computed anew for the stamp, so that tokens, which start
 /// from the stamps, stay short also when nobody reads.
@@ -46,24 +46,32 @@ pub fn stamped() -> bool {
     STAMPED.get()
 }
 
-/// Takes a stamp for this transaction: its position and the closed timestamp below it.
+/// A position in the one order.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    pub txn_ts: i64,
+    /// The closed timestamp below it.
+    pub closed: i64,
+    /// The wall clock, in microseconds since 1970.
+    pub at: i64,
+}
+
+/// Takes a stamp for this transaction.
 ///
 /// A stamp without changes holds nobody up: a reader that misses it misses nothing, and the worker,
 /// which writes most of them, would otherwise delay other people's commits while it waits for a CPU.
-pub fn take_stamp(has_changes: bool) -> Result<(i64, i64)> {
+pub fn take_stamp(has_changes: bool) -> Result<Taken> {
     let shared = shared::get()?;
     // Before the slot is touched, so that an abort from here on leaves it.
     STAMPED.set(true);
-    let txn_ts = if has_changes {
-        shared.clock.enter(shared.my_slot(), now())
-    } else {
-        shared.clock.tick(now())
-    };
+    let at = now();
+    let txn_ts =
+        if has_changes { shared.clock.enter(shared.my_slot(), at) } else { shared.clock.tick(at) };
     let known = shared.clock.known_closed();
     let fresh = txn_ts - known < CLOSED_AGE_MICROS;
     let closed = if fresh { known } else { shared.clock.closed(shared.slots()) };
     // Only the deliberate fault of the test build can make it otherwise.
-    Ok((txn_ts, closed.min(txn_ts - 1)))
+    Ok(Taken { txn_ts, closed: closed.min(txn_ts - 1), at })
 }
 
 #[pg_guard]
@@ -96,6 +104,7 @@ fn end(committed: bool) {
 
 fn leave(committed: bool) {
     buffer::forget();
+    shapes::settle(committed);
     resolving::forget();
     if !STAMPED.replace(false) {
         return;
@@ -124,7 +133,10 @@ unsafe extern "C-unwind" fn on_subtransaction(
             raised(buffer::before_subcommit(mine, parent));
         }
         SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => buffer::subcommit(mine, parent),
-        SubXactEvent::SUBXACT_EVENT_ABORT_SUB => buffer::subabort(mine),
+        SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
+            buffer::subabort(mine);
+            shapes::subabort(mine);
+        }
         _ => {}
     }
 }

@@ -13,4 +13,5 @@ pub mod snapshot;
 pub mod subtransaction;
 pub mod timeline;
 pub mod transaction;
+pub mod varlena;
 pub mod wal;

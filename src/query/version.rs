@@ -14,6 +14,7 @@ use event_source_model::query::{Failure, Fault, Span};
 use event_source_model::source::{Definition, Set};
 
 use super::answer::failure;
+use crate::error::Error;
 use crate::feed::read::{self, Limits};
 use crate::matching::Evaluator;
 use crate::order;
@@ -64,7 +65,8 @@ impl Changes {
             if let Some(refusal) = chunk.error {
                 return Err(Failure::new(Fault::InvalidArgument, refusal.message, span));
             }
-            found.extend(chunk.events);
+            let events = chunk.events.to_vec().map_err(Error::from);
+            found.extend(events.map_err(failed)?);
             if !chunk.has_next || found.len() >= most as usize {
                 break;
             }

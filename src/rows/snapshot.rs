@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use event_source_model::cost::Cost;
 use event_source_model::event::{Event, EventType};
+use event_source_model::events::Events;
 use event_source_model::position::Position;
 use event_source_model::snapshot::Snapshot;
 use event_source_model::source::{Definition, Start};
@@ -23,7 +24,7 @@ use crate::source::written;
 #[derive(Debug)]
 pub(crate) struct Part {
     /// One `add` for each row.
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Events,
     /// Behind them.
     pub(crate) position: Position,
     pub(crate) cost: Cost,
@@ -32,7 +33,7 @@ pub(crate) struct Part {
 impl Part {
     /// No rows for now.
     pub(crate) fn none(position: Position) -> Self {
-        Self { events: Vec::new(), position, cost: Cost::default() }
+        Self { events: Events::default(), position, cost: Cost::default() }
     }
 }
 
@@ -75,7 +76,6 @@ pub(crate) fn read(
         let wanted = limit - events.len() as u32;
         let found = page(definition, behind.as_deref(), wanted)?;
         cost.changes += u64::from(found.looked_at);
-        cost.bytes += found.rows.iter().map(|row| row.image.bytes() as u64).sum::<u64>();
         events.extend(found.rows.into_iter().map(|row| Event {
             kind: EventType::Add,
             position: at(Some(row.key)),
@@ -86,7 +86,7 @@ pub(crate) fn read(
         behind = found.next;
         if behind.is_none() || events.len() >= limit as usize || begun.elapsed() >= time {
             cost.micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-            return Ok(Part { events, position: at(behind), cost });
+            return Ok(Part { events: events.into(), position: at(behind), cost });
         }
     }
 }

@@ -35,6 +35,38 @@ const ROWS: Duration = Duration::from_millis(20);
 /// A page that is asked for in pieces keeps the tail waiting no longer than this at once.
 const LONGEST_PIECE: Duration = Duration::from_millis(100);
 
+/// What the worker has to do for the server, in one turn.
+#[derive(Debug)]
+pub enum Task {
+    Asked(ToWorker),
+    /// What is left of a batch or a page that takes more than one turn.
+    Batch(BatchLeft),
+    Page(Box<PageLeft>),
+}
+
+impl From<ToWorker> for Task {
+    fn from(request: ToWorker) -> Self {
+        Self::Asked(request)
+    }
+}
+
+#[derive(Debug)]
+pub struct BatchLeft {
+    request: RequestId,
+    grant: GrantId,
+    from: Position,
+    limits: read::Limits,
+}
+
+#[derive(Debug)]
+pub struct PageLeft {
+    request: RequestId,
+    source: Source,
+    credential: Option<Credential>,
+    from: Position,
+    limits: read::Limits,
+}
+
 /// Answers the server; one for each server that is started.
 #[derive(Debug)]
 pub struct Answerer {
@@ -50,28 +82,42 @@ impl Answerer {
         Self { sources: Sources::new(), rechecked: Instant::now(), to_recheck: Vec::new() }
     }
 
-    /// Answers one request.
-    pub fn answer(&mut self, request: ToWorker, tailer: &Tailer, out: &mut Vec<ToServer>) {
+    /// Does one task, or a part of it; gives back what is left.
+    pub fn answer(&mut self, task: Task, tailer: &Tailer, out: &mut Vec<ToServer>) -> Option<Task> {
+        match task {
+            Task::Asked(ToWorker::Read { request, grant, from, limit }) => {
+                let limits = read::Limits::of_batch(limit.max(1));
+                self.batch(BatchLeft { request, grant, from, limits }, tailer, out)
+            }
+            Task::Batch(left) => self.batch(left, tailer, out),
+            Task::Asked(ToWorker::Page { request, access, start, page }) => {
+                page_answered(request, begin_page(request, &access, &start, page), out)
+            }
+            Task::Page(left) => page_answered(left.request, go_on_with_page(*left), out),
+            Task::Asked(request) => {
+                self.ask(request, tailer, out);
+                None
+            }
+        }
+    }
+
+    /// Answers what takes one turn.
+    fn ask(&mut self, request: ToWorker, tailer: &Tailer, out: &mut Vec<ToServer>) {
         let (number, answer) = match request {
-            // Heard before; neither wants an answer.
-            ToWorker::Hello { .. } | ToWorker::Streams(_) => return,
+            // Heard before; neither wants an answer. The others take more than a turn.
+            ToWorker::Hello { .. }
+            | ToWorker::Streams(_)
+            | ToWorker::Read { .. }
+            | ToWorker::Page { .. } => return,
             ToWorker::Close { grant } => return self.sources.close(grant),
             ToWorker::Open { request, access, start, before_token } => {
                 let opened = self.open(&access, &start, before_token, tailer);
                 (request, opened.map(|opened| ToServer::Opened { request, opened }))
             }
-            ToWorker::Read { request, grant, from, limit } => {
-                let batch = self.read(grant, from, limit, tailer, out);
-                (request, batch.map(|batch| ToServer::Batch { request, batch }))
-            }
             ToWorker::Query { request, secret, ask } => {
                 // While nobody follows anything, nothing is told.
                 let told = self.sources.are_followed().then(|| tailer.closed());
                 (request, query(request, &ask, secret.as_deref(), told))
-            }
-            ToWorker::Page { request, access, start, page } => {
-                let page = answer_page(&access, &start, page);
-                (request, page.map(|page| ToServer::Page { request, page }))
             }
         };
         out.push(answer.unwrap_or_else(|error| refused(number, error)));
@@ -120,14 +166,29 @@ impl Answerer {
         })
     }
 
+    fn batch(&mut self, left: BatchLeft, tailer: &Tailer, out: &mut Vec<ToServer>) -> Option<Task> {
+        let BatchLeft { request, grant, from, limits } = left;
+        match self.read(grant, from, limits, tailer, out) {
+            Ok((batch, left)) => {
+                let from = batch.position.clone();
+                out.push(ToServer::Batch { request, batch });
+                left.map(|limits| Task::Batch(BatchLeft { request, grant, from, limits }))
+            }
+            Err(error) => {
+                out.push(refused(request, error));
+                None
+            }
+        }
+    }
+
     fn read(
         &mut self,
         grant: GrantId,
         from: Position,
-        limit: u32,
+        limits: read::Limits,
         tailer: &Tailer,
         out: &mut Vec<ToServer>,
-    ) -> Result<Batch> {
+    ) -> Result<(Batch, Option<read::Limits>)> {
         let sources = &mut self.sources;
         transaction::run(|| {
             let _reading = Reading::begin()?;
@@ -142,26 +203,31 @@ impl Answerer {
             };
             let definition = &registered.definition;
             if from.rows_behind().is_some() {
-                let part = match snapshot::read(definition, &from, limit.max(1), ROWS) {
+                let part = match snapshot::read(definition, &from, limits.events, ROWS) {
                     // The server asks again a little later.
                     Err(error) if error.kind == Kind::Contended => snapshot::Part::none(from),
                     read => read?,
                 };
                 let snapshot::Part { events, position, cost } = part;
-                return Ok(Batch { events, position, live: false, error: None, cost });
+                let (goes_on, live) = (false, false);
+                let batch = Batch { events, position, goes_on, live, error: None, cost };
+                return Ok((batch, None));
             }
             let mut evaluator = Evaluator::open(definition)?;
-            let limits = read::Limits::of_slice(limit.max(1));
             // The server skips what the token's statement saw; see `Opened::start`.
             let closed = tailer.published();
-            let chunk = read::read(&mut evaluator, definition, None, from, closed, limits)?;
-            Ok(Batch {
+            let slice = limits.slice();
+            let chunk = read::read(&mut evaluator, definition, None, from, closed, slice)?;
+            let left = limits.behind(&chunk);
+            let batch = Batch {
                 events: chunk.events,
                 position: chunk.position,
+                goes_on: left.is_some(),
                 live: !chunk.has_next && chunk.error.is_none(),
                 error: chunk.error,
                 cost: chunk.cost,
-            })
+            };
+            Ok((batch, left))
         })
     }
 
@@ -211,29 +277,64 @@ impl Answerer {
     }
 }
 
-/// A page of a feed.
-fn answer_page(access: &Access, start: &StartAt, asked: PageAsked) -> Result<Page> {
+/// The first part of a page of a feed.
+fn begin_page(
+    request: RequestId,
+    access: &Access,
+    start: &StartAt,
+    asked: PageAsked,
+) -> Result<(Page, Option<Task>)> {
     transaction::run(|| {
-        let (source, credential) = {
-            let _reading = Reading::begin()?;
-            let credential = credential(access)?;
-            (source::open(&access.token, credential.as_ref())?, credential)
-        };
-        let page = match asked.time_ms.map(u64::from) {
-            None => request::page(&source, start, asked.size),
+        let reading = Reading::begin()?;
+        let credential = credential(access)?;
+        let source = source::open(&access.token, credential.as_ref())?;
+        let limits = match asked.time_ms.map(u64::from) {
+            None => {
+                request::check_page_size(asked.size)?;
+                read::Limits::of_page(asked.size)
+            }
             Some(ms) => {
                 let size = asked.size.min(request::LARGEST_PAGE);
                 let time = Duration::from_millis(ms).min(LONGEST_PIECE);
-                let limits = read::Limits::of_page(size).within(time);
-                request::page_of(&source, start, limits)
+                read::Limits::of_page(size).within(time)
             }
-        }?;
-        // What was committed while it was read is in it as well.
-        rights::hear();
-        source::check(&source.definition)?;
-        source::check_still(source.id, credential.as_ref(), &source.definition)?;
-        Ok(page)
+        };
+        let from = request::position(&source, start, reading.closed)?;
+        page_part(PageLeft { request, source, credential, from, limits }, &reading)
     })
+}
+
+fn go_on_with_page(left: PageLeft) -> Result<(Page, Option<Task>)> {
+    transaction::run(|| page_part(left, &Reading::begin()?))
+}
+
+fn page_part(left: PageLeft, reading: &Reading) -> Result<(Page, Option<Task>)> {
+    let PageLeft { request, source, credential, from, limits } = left;
+    let (page, left) = request::page_behind(&source, from, reading.closed, limits, limits.slice())?;
+    // What was committed while it was read is in it as well.
+    rights::hear();
+    source::check(&source.definition)?;
+    source::check_still(source.id, credential.as_ref(), &source.definition)?;
+    let from = page.position.clone();
+    let left = left.map(|limits| PageLeft { request, source, credential, from, limits });
+    Ok((page, left.map(|left| Task::Page(Box::new(left)))))
+}
+
+fn page_answered(
+    request: RequestId,
+    part: Result<(Page, Option<Task>)>,
+    out: &mut Vec<ToServer>,
+) -> Option<Task> {
+    match part {
+        Ok((page, left)) => {
+            out.push(ToServer::Page { request, page, goes_on: left.is_some() });
+            left
+        }
+        Err(error) => {
+            out.push(refused(request, error));
+            None
+        }
+    }
 }
 
 /// An answer to a query, or what is wrong with it.
@@ -281,7 +382,7 @@ fn check_not_over(source: &Source, position: &Position, published: i64) -> Resul
     }
     let mut evaluator = Evaluator::open(&source.definition)?;
     let skip = read::Skip::of(source, position);
-    let (from, limits) = (position.clone(), read::Limits::of_slice(1));
+    let (from, limits) = (position.clone(), read::Limits::of_batch(1));
     let chunk = read::read(&mut evaluator, &source.definition, skip, from, published, limits)?;
     let is_over = chunk.events.is_empty() && chunk.error.is_some();
     if is_over { Err(source::schema_break()) } else { Ok(()) }

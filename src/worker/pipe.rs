@@ -20,11 +20,14 @@ pub struct Pipe {
     reader: Reader,
     out: Vec<u8>,
     written: usize,
+    /// What one read takes.
+    buffer: Box<[u8]>,
 }
 
 impl Pipe {
     pub fn new(socket: UnixStream) -> Self {
-        Self { socket, reader: Reader::default(), out: Vec::new(), written: 0 }
+        let buffer = vec![0; 64 * 1024].into();
+        Self { socket, reader: Reader::default(), out: Vec::new(), written: 0, buffer }
     }
 
     pub fn fd(&self) -> RawFd {
@@ -77,18 +80,17 @@ impl Pipe {
     }
 
     /// The messages that have come. An error, the end of the pipe among them, ends the server.
-    pub fn receive(&mut self, into: &mut impl Extend<ToWorker>) -> io::Result<()> {
-        let mut buffer = [0; 64 * 1024];
+    pub fn receive<T: From<ToWorker>>(&mut self, into: &mut impl Extend<T>) -> io::Result<()> {
         loop {
-            match self.socket.read(&mut buffer) {
+            match self.socket.read(&mut self.buffer) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(n) => self.reader.feed(&buffer[..n]),
+                Ok(n) => self.reader.feed(&self.buffer[..n]),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             }
-            while let Some(message) = self.reader.next().map_err(io::Error::other)? {
-                into.extend([message]);
+            while let Some(message) = self.reader.next::<ToWorker>().map_err(io::Error::other)? {
+                into.extend([T::from(message)]);
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use event_source_door::message::{PROTOCOL, ToServer, ToWorker};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::answer::Answerer;
+use super::answer::{Answerer, Task};
 use super::backend::{self, report_activity, wait};
 use super::child::Server;
 use super::pipe::Pipe;
@@ -203,7 +203,7 @@ impl Process {
         let mut tailer = Tailer::new();
         let mut settler = Settler::new();
         let mut answerer = Answerer::new();
-        let mut requests = VecDeque::new();
+        let mut requests: VecDeque<Task> = VecDeque::new();
         let mut greeted = false;
         let mut breathed = false;
         loop {
@@ -222,7 +222,7 @@ impl Process {
                 return End::Lost(error.to_string());
             }
             if !greeted && let Some(first) = requests.pop_front() {
-                let ToWorker::Hello { protocol, version } = first else {
+                let Task::Asked(ToWorker::Hello { protocol, version }) = first else {
                     return End::Lost("it did not say hello".to_owned());
                 };
                 if protocol != PROTOCOL || version != env!("CARGO_PKG_VERSION") {
@@ -241,14 +241,19 @@ impl Process {
                 // any query, and then the exit callback needs the pipe.
                 let mut out = Vec::new();
                 answerer.recheck(&mut out);
-                looked = tailer.look(&mut answerer.sources, &mut out);
+                if requests.is_empty() || tailer.is_due(self.shared) {
+                    looked = tailer.look(&mut answerer.sources, &mut out);
+                }
                 self.place.published.store(tailer.closed(), SeqCst);
                 // Before the first look nothing says where the tail begins: a batch up to nowhere
                 // that says it is live would lose what was committed until then.
                 let request = tailer.has_looked().then(|| requests.pop_front()).flatten();
                 match request {
-                    Some(ToWorker::Streams(open)) => self.place.streams.store(open, SeqCst),
-                    Some(request) => answerer.answer(request, &tailer, &mut out),
+                    Some(Task::Asked(ToWorker::Streams(open))) => {
+                        self.place.streams.store(open, SeqCst);
+                    }
+                    // What takes more than one turn is behind whoever has asked meanwhile.
+                    Some(task) => requests.extend(answerer.answer(task, &tailer, &mut out)),
                     None => {}
                 }
                 if let Err(error) = with_pipe(|pipe| out.iter().try_for_each(|m| pipe.send(m))) {

@@ -40,6 +40,8 @@ const MOST_BYTES: usize = 1024 * 1024;
 const MOST_BYTES_AT_ONCE: usize = 8 * 1024 * 1024;
 /// A heartbeat stamp is written at least this often: see `order::prime` for what rests on it.
 const RAREST_BEAT: Duration = Duration::from_secs(30);
+/// Where nothing was committed, whoever has work to do looks this often: a look begins a transaction.
+const RAREST_LOOK: Duration = Duration::from_millis(5);
 /// A quiet server hears of the closed timestamp this often.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -56,6 +58,8 @@ pub struct Tailer {
     history: u64,
     /// When the server last heard from here.
     told: Instant,
+    /// When it last looked.
+    looked: Instant,
     /// Transactions since the last heartbeat stamp.
     since_heartbeat: u64,
     heartbeat: Instant,
@@ -92,6 +96,7 @@ impl Tailer {
             seen: 0,
             history,
             told: now,
+            looked: now,
             since_heartbeat: 0,
             heartbeat: now,
         }
@@ -128,8 +133,14 @@ impl Tailer {
         }
     }
 
+    /// Whether somebody who has work to do should look first.
+    pub fn is_due(&self, shared: &Shared) -> bool {
+        self.looked.elapsed() >= RAREST_LOOK || self.news(shared) != News::None
+    }
+
     /// Sends what was committed since the last look.
     pub fn look(&mut self, sources: &mut Sources, out: &mut Vec<ToServer>) -> Looked {
+        self.looked = Instant::now();
         let outcome = worker_transaction::run(|| self.read(sources, out));
         let looked = outcome.unwrap_or_else(|error| {
             // It was logged; the position has not moved, so the next look tries again.
@@ -181,7 +192,7 @@ impl Tailer {
             self.fingerprints.pass(&stamp);
             let fingerprint = self.fingerprints.of(&stamp)?;
             self.since_heartbeat += u64::from(stamp.changes > 0);
-            let wanted = stamp.collections.iter().any(|&c| sources.matcher.wants(c));
+            let wanted = stamp.collections.as_slice().iter().any(|&c| sources.matcher.wants(c));
             if wanted && stamp.by_key {
                 let closed = stamp.txn_ts - 1;
                 let looked_at = looked_at.end();

@@ -5,9 +5,10 @@
 //! process and in its process group, so Ctrl-C ends it too; what a killed test left behind
 //! is swept away by the next one.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,7 @@ pub struct Cluster {
     pub(crate) folder: PathBuf,
     pub(crate) port: u16,
     pub(crate) http_port: u16,
+    pub(crate) environment: Vec<(String, OsString)>,
     pub(crate) postmaster: Option<Child>,
 }
 
@@ -65,7 +67,15 @@ impl Cluster {
             installation = own;
         }
         let build = options.build;
-        let mut cluster = Self { build, installation, folder, port, http_port, postmaster: None };
+        let mut cluster = Self {
+            build,
+            installation,
+            folder,
+            port,
+            http_port,
+            environment: options.environment,
+            postmaster: None,
+        };
         private::output(
             private::as_server_user(&cluster.program("initdb"))
                 .arg("-D")
@@ -128,6 +138,7 @@ impl Cluster {
         let child = private::as_server_user(&self.program("postgres"))
             .arg("-D")
             .arg(self.data())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a descriptor is free"))
             .stderr(log)
@@ -276,6 +287,12 @@ impl Cluster {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The folder of the socket of SQL.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.folder
     }
 
     /// A program of the cluster's PostgreSQL.

@@ -24,6 +24,7 @@ impl Cluster {
             folder: new_folder(),
             port: free_port(),
             http_port: free_port(),
+            environment: self.environment.clone(),
             postmaster: None,
         };
         private::output(

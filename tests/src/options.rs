@@ -1,5 +1,7 @@
 //! What a test may choose about its cluster.
 
+use std::ffi::OsString;
+
 use crate::cluster::Cluster;
 use crate::private::Build;
 
@@ -8,13 +10,20 @@ use crate::private::Build;
 pub struct Options {
     pub(crate) build: Build,
     pub(crate) conf: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, OsString)>,
     pub(crate) extension: bool,
     pub(crate) own_installation: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { build: Build::Release, conf: Vec::new(), extension: true, own_installation: false }
+        Self {
+            build: Build::Release,
+            conf: Vec::new(),
+            environment: Vec::new(),
+            extension: true,
+            own_installation: false,
+        }
     }
 }
 
@@ -29,6 +38,13 @@ impl Options {
     #[must_use]
     pub fn conf(mut self, name: &str, value: impl ToString) -> Self {
         self.conf.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// A variable of the server's environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
         self
     }
 

@@ -17,6 +17,8 @@ pub enum Build {
     Release,
     /// With feature `controls`: faults that a test can switch on to prove that it would see them.
     Controls,
+    /// What users get, in a PostgreSQL that also has what `bench/` compares it with.
+    Bench,
 }
 
 impl Build {
@@ -24,6 +26,7 @@ impl Build {
         match self {
             Self::Release => "release",
             Self::Controls => "controls",
+            Self::Bench => "bench",
         }
     }
 
@@ -36,12 +39,18 @@ impl Build {
         self.installation().join("bin")
     }
 
+    /// The folder of this build, with what is unpacked beside its PostgreSQL.
+    #[must_use]
+    pub fn root(self) -> PathBuf {
+        root().join(self.folder())
+    }
+
     /// The whole installation of this build.
     pub(crate) fn installation(self) -> PathBuf {
-        let installation = root().join(self.folder());
+        let installation = self.root();
         assert!(
             installation.join("bin/postgres").exists(),
-            "no private PostgreSQL in {}: run `make private` first",
+            "no private PostgreSQL in {}: run `make private` (or `bench/run`) first",
             installation.display()
         );
         installation

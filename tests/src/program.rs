@@ -3,6 +3,7 @@
 //! It runs on the test's thread, with one thread that reads. Dropping it ends the process.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -25,13 +26,19 @@ pub struct Program {
 
 impl Program {
     /// Starts a program of `tests/clients/node` with one argument.
+    #[must_use]
+    pub fn node(name: &str, config: &Value) -> Self {
+        Self::node_at(&checkout().join("tests/clients/node").join(name), config)
+    }
+
+    /// Starts a program of Node's with one argument.
     ///
     /// # Panics
     /// When there is no Node.
     #[must_use]
-    pub fn node(name: &str, config: &Value) -> Self {
+    pub fn node_at(path: &Path, config: &Value) -> Self {
         let mut command = Command::new("node");
-        command.arg(checkout().join("tests/clients/node").join(name)).arg(config.to_string());
+        command.arg(path).arg(config.to_string());
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

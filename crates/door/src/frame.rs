@@ -20,14 +20,19 @@ pub enum FrameError {
 /// Appends a message to what waits to be written.
 ///
 /// # Errors
-/// [`FrameError::TooLong`]; nothing was appended.
+/// [`FrameError::TooLong`]; nothing was appended. After another one what waited is gone: end the connection.
 pub fn push<M: Serialize>(out: &mut Vec<u8>, message: &M) -> Result<(), FrameError> {
-    let body = postcard::to_stdvec(message)?;
-    if body.len() > MAX_FRAME {
-        return Err(FrameError::TooLong(body.len()));
+    let at = out.len();
+    // Behind what is there, rather than somewhere else and copied.
+    let mut bytes = std::mem::take(out);
+    bytes.extend([0; HEAD]);
+    *out = postcard::to_extend(message, bytes)?;
+    let length = out.len() - at - HEAD;
+    if length > MAX_FRAME {
+        out.truncate(at);
+        return Err(FrameError::TooLong(length));
     }
-    out.extend((body.len() as u32).to_be_bytes());
-    out.extend(body);
+    out[at..at + HEAD].copy_from_slice(&(length as u32).to_be_bytes());
     Ok(())
 }
 

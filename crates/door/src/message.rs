@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use event_source_model::cost::Cost;
 use event_source_model::event::{EventType, Page, Refusal, View};
+use event_source_model::events::Events;
 use event_source_model::image::{Image, Key};
 use event_source_model::position::Position;
 use event_source_model::query::{Answered, Ask, Failure};
@@ -16,7 +17,7 @@ use event_source_model::source::Start;
 use serde::{Deserialize, Serialize};
 
 /// Raised with every change to a type below. The worker refuses a server of another version.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// Numbers a request of the server's; the answer carries it.
 pub type RequestId = u64;
@@ -34,9 +35,9 @@ pub enum ToWorker {
     /// Open a stream, which may begin before its token does or not. Answered by `Opened` or `Refused`;
     /// each `Opened` is ended by one `Close`.
     Open { request: RequestId, access: Access, start: StartAt, before_token: bool },
-    /// Events of an open stream behind `from`, at most `limit`. Answered by `Batch` or `Refused`.
+    /// Events of an open stream behind `from`, at most `limit`. Answered by a `Batch`, in parts, or `Refused`.
     Read { request: RequestId, grant: GrantId, from: Position, limit: u32 },
-    /// One page of a feed. Answered by `Page` or `Refused`.
+    /// One page of a feed. Answered by a `Page`, in parts, or `Refused`.
     Page { request: RequestId, access: Access, start: StartAt, page: PageAsked },
     /// What a query asks for, by the role of the secret or JWT, or by that of those who give none.
     /// Answered by `Answered`, `Failed` or `Refused`.
@@ -99,9 +100,11 @@ pub enum ToServer {
         request: RequestId,
         batch: Batch,
     },
+    /// `goes_on`: another part of the same page follows, behind this one's position.
     Page {
         request: RequestId,
         page: Page,
+        goes_on: bool,
     },
     Answered {
         request: RequestId,
@@ -169,13 +172,17 @@ pub struct Opened {
 /// A piece of catch-up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
-    pub events: Vec<event_source_model::event::Event>,
+    pub events: Events,
     /// Where the next piece starts.
     pub position: Position,
+    /// Another part of the same batch follows, behind this one's position: the server renders one while the
+    /// worker reads the next.
+    pub goes_on: bool,
     /// Nothing is left before the tail: see the module's rule.
     pub live: bool,
     /// Ends the stream after `events`.
     pub error: Option<Refusal>,
+    /// What reading took, without the bytes of what is in `events`: whoever decodes those counts them.
     pub cost: Cost,
 }
 

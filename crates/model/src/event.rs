@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cost::Cost;
+use crate::events::Events;
 use crate::image::{Image, Key};
-use crate::position::{Cursor, Position};
+use crate::position::{self, Position};
 use crate::source::Projection;
 
 /// What a change meant for the set.
@@ -78,7 +79,14 @@ pub struct View {
 
 impl View {
     pub fn cursor(&self, position: &Position) -> String {
-        Cursor { history: self.history, position: position.clone() }.encode()
+        let mut out = String::new();
+        self.write_cursor(&mut out, position);
+        out
+    }
+
+    /// Appends the cursor of a position.
+    pub fn write_cursor(&self, out: &mut String, position: &Position) {
+        position::write_cursor(out, self.history, position);
     }
 }
 
@@ -86,7 +94,7 @@ impl View {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     pub view: View,
-    pub events: Vec<Event>,
+    pub events: Events,
     /// Where the next page starts; it moves on even when `events` is empty.
     pub position: Position,
     pub has_next: bool,
@@ -97,6 +105,7 @@ pub struct Page {
     pub is_cut: bool,
     /// Why the page ends here for good, after `events`.
     pub error: Option<Refusal>,
+    /// What reading took, without the bytes of what is in `events`: whoever decodes those counts them.
     pub cost: Cost,
 }
 

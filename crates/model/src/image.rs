@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::encoding::{Damaged, Reader, Values};
 use crate::value::Value;
 
 /// One column of a shape.
@@ -33,8 +34,18 @@ pub struct Image {
 }
 
 impl Image {
+    /// Reads the values that stand one behind the other in `bytes`, as many as the shape has columns.
+    ///
+    /// # Errors
+    /// When the bytes are something else.
+    pub fn of(shape: Arc<Shape>, bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut reader = Reader(bytes);
+        let values = shape.columns.iter().map(|_| reader.value()).collect::<Result<_, _>>()?;
+        if reader.is_empty() { Ok(Self { shape, values }) } else { Err(Damaged) }
+    }
+
     /// The columns and their values, in table order.
-    pub fn fields(&self) -> impl Iterator<Item = (&Column, &Value)> {
+    pub fn fields(&self) -> impl Iterator<Item = (&Column, &Value)> + Clone {
         self.shape.columns.iter().zip(&self.values)
     }
 
@@ -45,6 +56,15 @@ impl Image {
     /// Bytes of the values, without their names.
     pub fn bytes(&self) -> usize {
         self.values.iter().map(Value::bytes).sum()
+    }
+
+    /// Whether the two have the same key, or none.
+    pub(crate) fn has_key_of(&self, other: &Self) -> bool {
+        if Arc::ptr_eq(&self.shape, &other.shape) {
+            let mut places = self.shape.key.iter().map(|&at| usize::from(at));
+            return places.all(|at| self.values[at] == other.values[at]);
+        }
+        self.key() == other.key()
     }
 
     /// The primary key's values, `None` for a table without one.
@@ -74,7 +94,9 @@ impl Key {
 
     /// Bytes that are equal exactly when the keys are, and that sort in a fixed order.
     pub fn sort_bytes(&self) -> Vec<u8> {
-        postcard::to_stdvec(&self.0).expect("a key is plain data and always encodes")
+        let mut bytes = Vec::with_capacity(16);
+        self.0.iter().for_each(|value| Values(&mut bytes).value(value));
+        bytes
     }
 }
 

@@ -9,7 +9,12 @@
 //! - [`value`]: one column's value, independent of the session that wrote it
 //! - [`time`]: the text of dates and instants, on every wire the same
 //! - [`image`]: a whole row at one moment, and the key in it
-//! - [`change`]: what one command did to one row, and the payload that the log stores
+//! - [`change`]: what one command did to one row
+//! - [`payload`]: the changes of a transaction as the log stores them
+//! - [`look`]: a stored change looked into without being decoded
+//! - [`place`]: where a change stands in a transaction too large to be sorted in memory
+//! - [`encoding`]: the bytes of values and numbers in it
+//! - [`stamp`]: the position of a transaction in the one order, and what else its log row says
 //! - [`net`]: what a transaction did to each row, the only thing readers ever see
 //! - [`position`]: where a reader is, and the cursor that says so to clients
 //! - [`fingerprint`]: whether two logs agree on everything up to a position
@@ -20,20 +25,27 @@
 //! - [`token`]: the signed text form of a source
 //! - [`cost`]: what reading took
 //! - [`event`]: a net change seen through a source, and why a reader was refused
+//! - [`events`]: many of them, on their way to a renderer
 #![forbid(unsafe_code)]
 
 pub mod change;
 pub mod cost;
+pub mod encoding;
 pub mod event;
+pub mod events;
 pub mod fingerprint;
 pub mod image;
+pub mod look;
 pub mod net;
+pub mod payload;
+pub mod place;
 pub mod position;
 pub mod query;
 pub mod redaction;
 pub mod ring;
 pub mod snapshot;
 pub mod source;
+pub mod stamp;
 pub mod time;
 pub mod token;
 pub mod value;

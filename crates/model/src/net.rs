@@ -48,7 +48,16 @@ pub fn net(changes: Vec<Change>) -> Vec<NetChange> {
 }
 
 /// [`net`] in a given sequence.
-pub fn net_in(sequence: Sequence, changes: Vec<Change>) -> Vec<NetChange> {
+pub fn net_in(sequence: Sequence, mut changes: Vec<Change>) -> Vec<NetChange> {
+    if let [_] = changes.as_slice()
+        && let Some(only) = changes.pop()
+    {
+        // Most transactions: there is nothing to put in order.
+        if !only.has_moved_key() {
+            return vec![only.alone()];
+        }
+        changes.push(only);
+    }
     let mut changes: Vec<Change> = changes.into_iter().flat_map(Change::split_moved_key).collect();
     changes.sort_by_key(|c| match sequence {
         Sequence::Command => c.place_in_transaction(),
@@ -99,13 +108,24 @@ impl Change {
         self.after.as_ref().or(self.before.as_ref()).and_then(|s| s.image.key())
     }
 
+    fn has_moved_key(&self) -> bool {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => !before.image.has_key_of(&after.image),
+            _ => false,
+        }
+    }
+
+    /// What it did when its transaction did nothing else.
+    pub(crate) fn alone(self) -> NetChange {
+        let (is_break, key) = (self.is_schema_break(), self.key());
+        let (before, after) = (self.before.map(|s| s.image), self.after.map(|s| s.image));
+        let rewrite = self.rewrite && !is_break;
+        NetChange { collection: self.collection, key, before, after, rewrite }
+    }
+
     /// An update that changed the primary key is the end of one row and the start of another.
     pub fn split_moved_key(self) -> impl Iterator<Item = Self> {
-        let moved = match (&self.before, &self.after) {
-            (Some(b), Some(a)) => b.image.key() != a.image.key(),
-            _ => false,
-        };
-        let (first, second) = if moved {
+        let (first, second) = if self.has_moved_key() {
             let end = Self { after: None, ..self.clone() };
             (end, Some(Self { before: None, ..self }))
         } else {

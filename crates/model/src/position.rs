@@ -103,25 +103,9 @@ const FIXED: usize = 1 + 8 + 8 + 4 + 8;
 impl Cursor {
     /// The opaque text: base64url without padding.
     pub fn encode(&self) -> String {
-        let mut bytes = Vec::with_capacity(FIXED);
-        let skipping = if self.position.skipping.is_some() { SKIPPING } else { 0 };
-        let snapshot = if self.position.snapshot.is_some() { SNAPSHOT } else { 0 };
-        bytes.push(VERSION | skipping | snapshot);
-        bytes.extend(self.history.to_be_bytes());
-        bytes.extend(self.position.txn_ts.to_be_bytes());
-        bytes.extend(self.position.ordinal.to_be_bytes());
-        bytes.extend(self.position.fingerprint.to_be_bytes());
-        if let Some(token) = self.position.skipping {
-            bytes.extend(token.to_be_bytes());
-        }
-        let within = &self.position.within;
-        if let Some(snapshot) = &self.position.snapshot {
-            let rest = postcard::to_stdvec(&(snapshot, within));
-            bytes.extend(rest.expect("texts and numbers are plain data and encode"));
-        } else if let Some(within) = within {
-            bytes.extend(within);
-        }
-        URL_SAFE_NO_PAD.encode(bytes)
+        let mut out = String::new();
+        write_cursor(&mut out, self.history, &self.position);
+        out
     }
 
     /// Reads what [`Cursor::encode`] wrote.
@@ -159,6 +143,33 @@ impl Cursor {
             },
         })
     }
+}
+
+/// Appends what [`Cursor::encode`] gives: each event has one, so it is written where it is to stand.
+pub(crate) fn write_cursor(out: &mut String, history: u64, position: &Position) {
+    let Position { txn_ts, ordinal, within, skipping, fingerprint, snapshot } = position;
+    let flags = if skipping.is_some() { SKIPPING } else { 0 }
+        | if snapshot.is_some() { SNAPSHOT } else { 0 };
+    let mut fixed = [0; FIXED];
+    fixed[0] = VERSION | flags;
+    fixed[1..9].copy_from_slice(&history.to_be_bytes());
+    fixed[9..17].copy_from_slice(&txn_ts.to_be_bytes());
+    fixed[17..21].copy_from_slice(&ordinal.to_be_bytes());
+    fixed[21..].copy_from_slice(&fingerprint.to_be_bytes());
+    if flags == 0 && within.is_none() {
+        return URL_SAFE_NO_PAD.encode_string(fixed, out);
+    }
+    let mut bytes = fixed.to_vec();
+    if let Some(token) = skipping {
+        bytes.extend(token.to_be_bytes());
+    }
+    if let Some(snapshot) = snapshot {
+        let rest = postcard::to_stdvec(&(snapshot, within));
+        bytes.extend(rest.expect("texts and numbers are plain data and encode"));
+    } else if let Some(within) = within {
+        bytes.extend(within);
+    }
+    URL_SAFE_NO_PAD.encode_string(bytes, out);
 }
 
 #[cfg(test)]

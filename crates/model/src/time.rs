@@ -34,18 +34,52 @@ pub fn timestamptz(micros: i64) -> String {
 /// `2024-03-14T22:50:55.930Z` from microseconds since 1970: the form of Java's `Instant`, with 0,
 /// 3 or 6 digits, which Fauna's drivers expect.
 pub fn unix_instant(micros: i64) -> String {
-    let days = micros.div_euclid(MICROS_PER_DAY);
+    let mut out = String::new();
+    write_unix_instant(&mut out, micros);
+    out
+}
+
+/// Appends [`unix_instant`]: each event of Fauna's has one, so no piece of it is a text of its own.
+pub fn write_unix_instant(out: &mut String, micros: i64) {
     let rest = micros.rem_euclid(MICROS_PER_DAY);
-    let (day, bc) = civil(days - EPOCH_DAYS);
-    let fraction = rest % 1_000_000;
-    let fraction = if fraction == 0 {
-        String::new()
-    } else if fraction % 1000 == 0 {
-        format!(".{:03}", fraction / 1000)
+    let (year, month, day) = calendar(micros.div_euclid(MICROS_PER_DAY) - EPOCH_DAYS);
+    let (shown, bc) = if year > 0 { (year, false) } else { (1 - year, true) };
+    let seconds = rest / 1_000_000;
+    if shown > 9999 {
+        out.push_str(&shown.to_string());
     } else {
-        format!(".{fraction:06}")
-    };
-    with_era(format!("{day}T{}{fraction}Z", clock(rest)), bc)
+        digits(out, shown, 4);
+    }
+    for (before, number) in [
+        ('-', month),
+        ('-', day),
+        ('T', seconds / 3600),
+        (':', seconds / 60 % 60),
+        (':', seconds % 60),
+    ] {
+        out.push(before);
+        digits(out, number, 2);
+    }
+    let fraction = rest % 1_000_000;
+    if fraction != 0 {
+        out.push('.');
+        if fraction % 1000 == 0 {
+            digits(out, fraction / 1000, 3);
+        } else {
+            digits(out, fraction, 6);
+        }
+    }
+    out.push('Z');
+    if bc {
+        out.push_str(" BC");
+    }
+}
+
+/// Appends the last `count` digits, up to six, of a number that is not negative.
+fn digits(out: &mut String, number: i64, count: u32) {
+    for place in (0..count).rev() {
+        out.push(char::from(b'0' + (number / 10_i64.pow(place) % 10) as u8));
+    }
 }
 
 /// `2024-03-14T22:50:55.930Z`: always three digits, as JavaScript writes it; the rest is cut off. `micros`
@@ -84,10 +118,17 @@ fn with_era(text: String, bc: bool) -> String {
     if bc { text + " BC" } else { text }
 }
 
-/// The proleptic Gregorian date of a day counted from 2000-01-01, and whether it is BC.
+/// The date of a day counted from 2000-01-01, and whether it is BC.
+fn civil(days_since_2000: i64) -> (String, bool) {
+    let (year, month, day) = calendar(days_since_2000);
+    let (shown, bc) = if year > 0 { (year, false) } else { (1 - year, true) };
+    (format!("{shown:04}-{month:02}-{day:02}"), bc)
+}
+
+/// The proleptic Gregorian year, month and day of a day counted from 2000-01-01. The year before 1 is 0.
 ///
 /// Howard Hinnant's days-to-civil: eras of 400 years that begin on 1 March.
-fn civil(days_since_2000: i64) -> (String, bool) {
+fn calendar(days_since_2000: i64) -> (i64, i64, i64) {
     let z = days_since_2000 + EPOCH_DAYS + 719_468;
     let era = z.div_euclid(146_097);
     let day_of_era = z.rem_euclid(146_097);
@@ -97,9 +138,7 @@ fn civil(days_since_2000: i64) -> (String, bool) {
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (shown, bc) = if year > 0 { (year, false) } else { (1 - year, true) };
-    (format!("{shown:04}-{month:02}-{day:02}"), bc)
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
@@ -137,5 +176,7 @@ mod tests {
         assert_eq!(unix_instant(1_710_456_655_930_000), "2024-03-14T22:50:55.930Z");
         assert_eq!(unix_instant(1_710_456_655_000_000), "2024-03-14T22:50:55Z");
         assert_eq!(unix_instant(1_710_456_655_000_001), "2024-03-14T22:50:55.000001Z");
+        assert_eq!(unix_instant(253_402_300_800_000_000), "10000-01-01T00:00:00Z");
+        assert_eq!(unix_instant(-62_135_596_800_000_001), "0001-12-31T23:59:59.999999Z BC");
     }
 }

@@ -3,24 +3,28 @@
 //! It guarantees that a connection over the limit gets a clear refusal rather than silence, and
 //! that a failure to accept (no descriptor left) is waited out rather than spun on.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::rt::Executor as _;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 
+use crate::drive::{Driver, Streams};
 use crate::hub::Hub;
 use crate::log;
 use crate::shutdown::{Busy, Shutdown};
+use crate::wire::Wire;
 
 /// A client must have sent its request's head by then; also the time to send the first byte.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -34,6 +38,8 @@ const FAREWELL: Duration = Duration::from_millis(50);
 const REFUSED_IN_WORDS: usize = 64;
 /// What HTTP/2 holds for a stream beside our own queue; its default of 400 kB is too much for many.
 const SEND_BUFFER: usize = 64 * 1024;
+/// What HTTP/1.1 holds of a request's head, and of a stream whose reader takes nothing; its default is 400 kB.
+const BUFFER: usize = 32 * 1024;
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
 /// The connection that a request came on. It counts as a client, and the stop waits for it, as long as
@@ -53,7 +59,6 @@ pub(crate) struct OverLimit;
 pub(crate) struct Acceptor {
     hub: Arc<Hub>,
     router: Router,
-    builder: Builder<TokioExecutor>,
     clients: Arc<AtomicUsize>,
     /// Held until the last connection has ended.
     busy: Busy,
@@ -61,18 +66,7 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     pub(crate) fn new(hub: Arc<Hub>, router: Router, busy: Busy) -> Self {
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .max_send_buf_size(SEND_BUFFER)
-            .max_concurrent_streams(STREAMS_PER_CONNECTION)
-            // WebSockets over HTTP/2 (RFC 8441).
-            .enable_connect_protocol();
-        Self { hub, router, builder, clients: Arc::default(), busy }
+        Self { hub, router, clients: Arc::default(), busy }
     }
 
     /// Accepts until the stop.
@@ -125,7 +119,7 @@ impl Acceptor {
         stream: TcpStream,
         connection: Arc<Connection>,
         over: bool,
-        mut stop: Shutdown,
+        stop: Shutdown,
     ) {
         // An event must not wait for the acknowledgement of the one before. When that cannot be
         // set the peer is already gone, which the first read will tell.
@@ -141,23 +135,51 @@ impl Acceptor {
             if over {
                 request.extensions_mut().insert(OverLimit);
             }
-            router.clone().oneshot(request.map(Body::new))
+            // Boxed, so that it leaves nothing behind in the stream that it answers with.
+            Box::pin(router.clone().oneshot(request.map(Body::new)))
         });
-        let mut served =
-            pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let wire = Wire::new(stream);
+        let mut driver = Driver::new(wire.clone());
+        let http = http(driver.streams());
+        let mut served = pin!(http.serve_connection_with_upgrades(wire, service));
+        let is_leaving = Arc::new(AtomicBool::new(false));
+        driver.streams().execute(farewell(stop, Arc::clone(&is_leaving)));
         // What ends a connection (a reset, a broken request) is the peer's doing and its alone.
-        let farewell = async {
-            stop.wait().await;
-            // The driver of Fauna v4 for Python takes what comes behind HTTP/2's goodbye for an error:
-            // streams say theirs first.
-            tokio::time::sleep(FAREWELL).await;
-        };
-        tokio::select! {
-            _ = served.as_mut() => return,
-            () = farewell => served.as_mut().graceful_shutdown(),
-        }
-        let _ = served.await;
+        poll_fn(|context| {
+            let ended = driver.poll(context, served.as_mut());
+            if ended.is_pending() && is_leaving.swap(false, Ordering::Relaxed) {
+                served.as_mut().graceful_shutdown();
+                driver.ring();
+            }
+            ended
+        })
+        .await;
     }
+}
+
+/// Polled beside the streams of a connection, when there is something to do.
+async fn farewell(mut stop: Shutdown, is_leaving: Arc<AtomicBool>) {
+    stop.wait().await;
+    // The driver of Fauna v4 for Python takes what comes behind HTTP/2's goodbye for an error: streams
+    // say theirs first.
+    tokio::time::sleep(FAREWELL).await;
+    is_leaving.store(true, Ordering::Relaxed);
+}
+
+/// How HTTP is spoken.
+fn http(streams: Streams) -> Builder<Streams> {
+    let mut builder = Builder::new(streams);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(BUFFER);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        // WebSockets over HTTP/2 (RFC 8441).
+        .enable_connect_protocol();
+    builder
 }
 
 /// One of the connections that are open.

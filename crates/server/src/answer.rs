@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
+use event_source_model::encoding::Damaged;
 use event_source_model::event::{Reason, Refusal};
 use event_source_wire::native;
 
@@ -39,6 +40,11 @@ pub(crate) fn refusal(refusal: &Refusal) -> Response {
     let mut body = String::new();
     native::error(&mut body, refusal);
     refused(native::error::status(refusal.reason), body, refusal.reason)
+}
+
+/// What cannot be read of the log.
+pub(crate) fn damaged(damaged: Damaged) -> Refusal {
+    Refusal::new(Reason::Internal, damaged.to_string())
 }
 
 /// An error of HTTP itself, which no reason stands for. Drivers of every wire find `error.code`.

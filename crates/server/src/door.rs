@@ -1,6 +1,6 @@
 //! The server's side of the door: reads the worker's messages in order, writes the hub's.
 //!
-//! It runs in one task. It ends when the pair does, and the process ends with it: without its
+//! Tails that came in one read are handed on as one. It runs in one task. It ends when the pair does, and the process ends with it: without its
 //! worker a server could only serve what is no longer true.
 
 use std::io;
@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
 
 use event_source_door::frame::{self, FrameError, Reader};
-use event_source_door::message::{Config, PROTOCOL, ToServer, ToWorker};
+use event_source_door::message::{Config, PROTOCOL, Tail, ToServer, ToWorker};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -16,7 +16,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use crate::hub::Hub;
 
 /// What one read takes from the pair.
-const READ: usize = 64 * 1024;
+const READ: usize = 256 * 1024;
 
 /// Why the door is no longer open.
 #[derive(Debug, thiserror::Error)]
@@ -101,14 +101,55 @@ async fn read(
 ) -> Result<(), DoorError> {
     let mut bytes = vec![0; READ];
     loop {
+        let mut tail: Option<Tail> = None;
         while let Some(message) = reader.next()? {
-            hub.receive(message);
+            let apart = match (tail.as_mut(), message) {
+                (Some(tail), ToServer::Tail(next)) => match join(tail, next) {
+                    Ok(()) => continue,
+                    Err(next) => ToServer::Tail(*next),
+                },
+                (_, message) => message,
+            };
+            if let Some(tail) = tail.take() {
+                hub.receive(ToServer::Tail(tail));
+            }
+            match apart {
+                ToServer::Tail(next) => tail = Some(next),
+                message => hub.receive(message),
+            }
+        }
+        if let Some(tail) = tail {
+            hub.receive(ToServer::Tail(tail));
         }
         match from.read(&mut bytes).await? {
             0 => return Ok(()),
             n => reader.feed(&bytes[..n]),
         }
     }
+}
+
+/// Makes one of two tails that came together, so that what is in them is looked at together by each stream
+/// and may share its frames; gives the second one back unless it goes on exactly where the first one ends.
+fn join(tail: &mut Tail, next: Tail) -> Result<(), Box<Tail>> {
+    let last = tail.changes.last().map(|change| &change.position);
+    let goes_on = next.since <= tail.end.txn_ts
+        && next.end >= tail.end
+        && next.changes.first().is_none_or(|first| {
+            first.position > tail.end && last.is_none_or(|last| first.position > *last)
+        });
+    if !goes_on {
+        return Err(Box::new(next));
+    }
+    tail.end = next.end;
+    tail.closed = next.closed;
+    tail.changes.extend(next.changes);
+    for (collection, cost) in next.looked_at {
+        match tail.looked_at.iter_mut().find(|(looked_at, _)| *looked_at == collection) {
+            Some((_, sum)) => *sum += cost,
+            None => tail.looked_at.push((collection, cost)),
+        }
+    }
+    Ok(())
 }
 
 async fn write(mut to: OwnedWriteHalf, hub: &Hub) -> Result<(), DoorError> {
@@ -118,5 +159,49 @@ async fn write(mut to: OwnedWriteHalf, hub: &Hub) -> Result<(), DoorError> {
             frame::push(&mut bytes, &message)?;
         }
         to.write_all(&bytes).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use event_source_door::message::TailChange;
+    use event_source_model::cost::Cost;
+    use event_source_model::position::Position;
+
+    use super::*;
+
+    fn tail(since: i64, closed: i64, changes: &[i64]) -> Tail {
+        let change = |txn_ts: &i64| TailChange {
+            position: Position::at(*txn_ts, 0),
+            key: None,
+            before: None,
+            after: None,
+            seen_by: Vec::new(),
+        };
+        let cost = Cost { changes: changes.len() as u64, bytes: 1, micros: 2 };
+        Tail {
+            since,
+            end: Position::after(closed),
+            closed,
+            changes: changes.iter().map(change).collect(),
+            looked_at: vec![(11, cost)],
+        }
+    }
+
+    #[test]
+    fn tails_that_follow_each_other_become_one() {
+        let mut first = tail(10, 20, &[15, 20]);
+        join(&mut first, tail(20, 30, &[25])).expect("it goes on");
+        let cost = Cost { changes: 3, bytes: 2, micros: 4 };
+        assert_eq!(first, Tail { looked_at: vec![(11, cost)], ..tail(10, 30, &[15, 20, 25]) });
+    }
+
+    #[test]
+    fn a_gap_or_an_overlap_keeps_tails_apart() {
+        for next in [tail(21, 30, &[25]), tail(10, 30, &[20, 25]), tail(10, 15, &[])] {
+            let mut first = tail(10, 20, &[15, 20]);
+            assert_eq!(join(&mut first, next.clone()), Err(Box::new(next)));
+            assert_eq!(first, tail(10, 20, &[15, 20]));
+        }
     }
 }

@@ -10,7 +10,8 @@
 //! - [`mod@serve`]: everything built and run; [`shutdown`]: the planned stop
 //! - [`door`]: the messages of the worker
 //! - [`hub`]: who follows what, and what they were sent
-//! - [`accept`]: connections; [`routes`]: which request goes where
+//! - [`accept`]: connections; [`drive`]: one with all its streams as one task; [`wire`]: what they write, in one
+//!   write; [`routes`]: which request goes where
 //! - [`directus`], [`loopback`], [`native`], [`v10`], [`v4`]: a folder for each protocol, which uses nothing of
 //!   another's
 //! - [`health`]: for load balancers
@@ -26,6 +27,7 @@ mod cors;
 mod credentials;
 mod directus;
 pub mod door;
+mod drive;
 mod health;
 pub mod hub;
 mod log;
@@ -39,5 +41,6 @@ mod start;
 mod v10;
 mod v4;
 mod websocket;
+mod wire;
 
 pub use start::start;

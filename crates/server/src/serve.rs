@@ -1,7 +1,7 @@
 //! The server's life: everything is built, then it runs until the door closes or a stop is asked.
 
 use std::net::TcpListener as StdListener;
-use std::pin::pin;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,9 +41,11 @@ pub async fn serve(
     let ticking = tokio::spawn(tick(Arc::clone(&hub)));
     let mut stop = hub.shutdown();
     // The door stays open until the goodbye is over: the worker takes its end for the process's.
-    let mut door = pin!(door.run(Arc::clone(&hub)));
+    // A task of its own: this one is polled on the main thread, which the thread that hears of a message would
+    // have to wake, to be woken itself for each stream.
+    let mut door = tokio::spawn(door.run(Arc::clone(&hub)));
     let ended = tokio::select! {
-        error = &mut door => Err(error),
+        ended = &mut door => Err(ended.unwrap_or_else(|panicked| resume_unwind(panicked.into_panic()))),
         () = stop.wait() => {
             // Whoever has not read to the end by then resumes by cursor.
             let _ = tokio::time::timeout(GOODBYE, idle.wait()).await;

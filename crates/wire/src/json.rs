@@ -11,6 +11,11 @@ use base64::engine::general_purpose::STANDARD;
 /// Appends a JSON string.
 pub fn string(out: &mut String, text: &str) {
     out.push('"');
+    if is_clean(text) {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     let mut clean = 0;
     for (at, c) in text.char_indices() {
         let short = match c {
@@ -33,6 +38,9 @@ pub fn string(out: &mut String, text: &str) {
 /// Appends a valid JSON text as it is, except that it stays on one line: line breaks and tabs,
 /// which can only stand between its tokens, become spaces.
 pub fn inline(out: &mut String, json: &str) {
+    if json.bytes().all(|byte| !LOOKED_AT[usize::from(byte)] || matches!(byte, b'"' | b'\\')) {
+        return out.push_str(json);
+    }
     let mut clean = 0;
     for (at, c) in json.char_indices() {
         if !must_escape(c) {
@@ -74,6 +82,33 @@ pub fn name(out: &mut String, name: &str) {
 pub(crate) fn plain(out: &mut String, value: impl std::fmt::Display) {
     write!(out, "{value}").expect("writing to a String cannot fail");
 }
+
+/// Appends a whole number.
+pub(crate) fn integer(out: &mut String, number: impl itoa::Integer) {
+    out.push_str(itoa::Buffer::new().format(number));
+}
+
+/// Whether nothing in a text is escaped, as far as its bytes tell.
+fn is_clean(text: &str) -> bool {
+    // Eight at a time, since a loop that may end at each byte is not taken apart by the compiler.
+    let (chunks, rest) = text.as_bytes().as_chunks::<8>();
+    let is_looked_at = |bytes: &[u8]| {
+        bytes.iter().fold(false, |found, byte| found | LOOKED_AT[usize::from(*byte)])
+    };
+    !chunks.iter().any(|chunk| is_looked_at(chunk)) && !is_looked_at(rest)
+}
+
+/// The bytes with which a character that is escaped may begin.
+const LOOKED_AT: [bool; 256] = {
+    let mut looked_at = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        // 0xc2 and 0xe2 begin U+0085, U+2028 and U+2029, and others.
+        looked_at[byte] = byte < 0x20 || matches!(byte, 0x22 | 0x5c | 0x7f | 0xc2 | 0xe2);
+        byte += 1;
+    }
+    looked_at
+};
 
 fn must_escape(c: char) -> bool {
     c < ' ' || matches!(c, '\u{7f}' | '\u{85}' | '\u{2028}' | '\u{2029}')

@@ -23,13 +23,13 @@ pub fn data(out: &mut String, view: &View, image: Option<&Image>, numbers: Numbe
     let Some(image) = image else { return out.push_str("null") };
     match only_value(view, image) {
         Some(only) => value(out, only, numbers),
-        None => object(out, fields(view, image).into_iter().map(named), numbers),
+        None => object(out, fields(view, image).map(named), numbers),
     }
 }
 
 /// Appends the new values of the shown columns that differ.
 pub fn diff(out: &mut String, view: &View, before: &Image, after: &Image, numbers: Numbers) {
-    let changed = fields(view, after).into_iter().filter(|field| {
+    let changed = fields(view, after).filter(|field| {
         // A column added in between was null before.
         before.by_attnum(field.attnum).unwrap_or(&Value::Null) != field.value
     });
@@ -53,9 +53,9 @@ pub fn key(out: &mut String, key: Option<&Key>, numbers: Numbers) {
 pub fn value(out: &mut String, value: &Value, numbers: Numbers) {
     match value {
         Value::Null => out.push_str("null"),
-        Value::Bool(b) => json::plain(out, b),
-        Value::Int(n) => json::plain(out, n),
-        Value::BigInt(n) if numbers == Numbers::Digits => json::plain(out, n),
+        Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
+        Value::Int(n) => json::integer(out, *n),
+        Value::BigInt(n) if numbers == Numbers::Digits => json::integer(out, *n),
         Value::BigInt(n) => json::plain(out, format_args!("\"{n}\"")),
         Value::Float4(f) if f.is_finite() => number::float(out, *f),
         Value::Float8(f) if f.is_finite() => number::float(out, *f),

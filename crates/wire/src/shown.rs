@@ -58,21 +58,27 @@ pub(crate) struct Field<'a> {
 
 /// What a view shows of an image: in table order, or as its projection says. A column that the image
 /// does not have is null in a projection.
-pub(crate) fn fields<'a>(view: &'a View, image: &'a Image) -> Vec<Field<'a>> {
-    if let Some(Projection::Object(shown)) = &view.projection {
-        let field = |(name, attnum): &'a (String, i16)| Field {
-            name,
-            attnum: *attnum,
-            value: image.by_attnum(*attnum).unwrap_or(&Value::Null),
-        };
-        return shown.iter().map(field).collect();
-    }
+pub(crate) fn fields<'a>(
+    view: &'a View,
+    image: &'a Image,
+) -> impl Iterator<Item = Field<'a>> + Clone {
+    let projected = match &view.projection {
+        Some(Projection::Object(shown)) => Some(shown),
+        Some(Projection::Value(_)) | None => None,
+    };
+    let field = |(name, attnum): &'a (String, i16)| Field {
+        name,
+        attnum: *attnum,
+        value: image.by_attnum(*attnum).unwrap_or(&Value::Null),
+    };
+    let named = projected.into_iter().flatten().map(field);
     let field = |(column, value): (&'a Column, &'a Value)| {
         let field = Field { name: &column.name, attnum: column.attnum, value };
         let shown = view.fields.as_ref().is_none_or(|fields| fields.contains(&column.attnum));
         shown.then_some(field)
     };
-    image.fields().filter_map(field).collect()
+    let whole = projected.is_none().then(|| image.fields()).into_iter().flatten();
+    named.chain(whole.filter_map(field))
 }
 
 /// The only value that a view shows, where it shows no object.

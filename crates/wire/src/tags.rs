@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::json::{self, plain};
+use crate::json;
 
 /// The days from 2000-01-01 of the years 1 to 9999.
 const DAYS: Range<i32> = -730_119..2_921_940;
@@ -10,7 +10,9 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// Appends a text under a tag.
 pub(crate) fn tagged(out: &mut String, tag: &str, text: &str) {
-    plain(out, format_args!("{{\"{tag}\":"));
+    out.push_str("{\"");
+    out.push_str(tag);
+    out.push_str("\":");
     json::string(out, text);
     out.push('}');
 }

@@ -116,7 +116,7 @@ fn only_the_chosen_fields_are_shown() {
 fn a_page_ends_with_the_error_that_ended_it() {
     let page = Page {
         view: view(None),
-        events: vec![event(EventType::Add, None, Some(image(&[("id", Value::Int(1))])))],
+        events: vec![event(EventType::Add, None, Some(image(&[("id", Value::Int(1))])))].into(),
         position: Position::at(1000, 0),
         ends_snapshot: false,
         has_next: false,
@@ -125,7 +125,8 @@ fn a_page_ends_with_the_error_that_ended_it() {
         cost: Cost::default(),
     };
     let read: serde_json::Value =
-        serde_json::from_str(&native::page(&page, Options::default())).expect("valid");
+        serde_json::from_str(&native::page(&page, Options::default()).expect("undamaged"))
+            .expect("valid");
     assert_eq!(read["events"][0]["type"], "add");
     assert_eq!(read["events"][1]["error"]["message"], "division by zero");
     assert_eq!(read["has_next"], false);

@@ -4,6 +4,7 @@ mod support;
 
 use event_source_model::cost::Cost;
 use event_source_model::event::{EventType, Page, Reason, Refusal, View};
+use event_source_model::events::Events;
 use event_source_model::image::Image;
 use event_source_model::position::Position;
 use event_source_model::value::Value;
@@ -96,7 +97,7 @@ fn an_event_has_exactly_the_fields_that_drivers_know() {
 fn a_page_has_all_four_keys_that_python_needs() {
     let page = Page {
         view: view(None),
-        events: Vec::new(),
+        events: Events::default(),
         position: Position::after(TXN_TS),
         ends_snapshot: false,
         has_next: false,
@@ -104,7 +105,7 @@ fn a_page_has_all_four_keys_that_python_needs() {
         error: None,
         cost: Cost::default(),
     };
-    let text = v10::page(&page);
+    let text = v10::page(&page).expect("undamaged");
     let cursor = view(None).cursor(&page.position);
     assert!(
         text.starts_with(&format!(

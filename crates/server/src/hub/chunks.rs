@@ -48,17 +48,40 @@ impl Format {
         events: impl Iterator<Item = Shown<'a>>,
         micros: u64,
     ) -> Vec<Chunk> {
-        let mut cutting = Cutting::new(self.cut());
-        for shown in events {
-            let before = cutting.open.len();
-            self.event(&mut cutting.open, view, shown, micros);
-            if cutting.open.len() > before {
-                let cost = Cost { micros, ..Cost::of(shown.before.into_iter().chain(shown.after)) };
-                cutting.written(before, cost);
-            }
+        let mut writing = self.writing(view, micros);
+        events.for_each(|shown| writing.event(shown));
+        writing.end()
+    }
+
+    /// Begins to write events, each of whose changes took `micros`.
+    pub(super) fn writing<'a>(&'a self, view: &'a View, micros: u64) -> Writing<'a> {
+        Writing { format: self, view, micros, cutting: Cutting::new(self.cut()) }
+    }
+}
+
+/// Events as they become chunks.
+#[derive(Debug)]
+pub(super) struct Writing<'a> {
+    format: &'a Format,
+    view: &'a View,
+    micros: u64,
+    cutting: Cutting,
+}
+
+impl Writing<'_> {
+    pub(super) fn event(&mut self, shown: Shown<'_>) {
+        let Self { format, view, micros, cutting } = self;
+        let before = cutting.open.len();
+        format.event(&mut cutting.open, view, shown, *micros);
+        if cutting.open.len() > before {
+            let sides = shown.before.into_iter().chain(shown.after);
+            cutting.written(before, Cost { micros: *micros, ..Cost::of(sides) });
         }
-        cutting.close();
-        cutting.chunks
+    }
+
+    pub(super) fn end(mut self) -> Vec<Chunk> {
+        self.cutting.close();
+        self.cutting.chunks
     }
 }
 
@@ -99,7 +122,10 @@ impl Cutting {
             return;
         }
         if before > 0 && self.open.len() > FRAME {
-            let next = self.open.split_off(before);
+            // As large as the frame that is full: the next one will be, too.
+            let mut next = String::with_capacity(self.open.len());
+            next.push_str(&self.open[before..]);
+            self.open.truncate(before);
             self.close();
             self.open = next;
         }

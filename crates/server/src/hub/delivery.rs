@@ -6,9 +6,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use event_source_door::message::{Batch, SourceId, Tail, TailChange};
-use event_source_model::event::{EventType, View};
+use event_source_model::cost::Cost;
+use event_source_model::encoding::Damaged;
+use event_source_model::event::{EventType, Reason, Refusal, View};
 use event_source_model::position::Position;
 use event_source_wire::shown::Shown;
 
@@ -35,14 +38,14 @@ impl State {
             self.leave_gap();
         }
         let before = self.memory.end().cloned().unwrap_or_else(|| Position::after(tail.since));
-        let now = clock::now();
+        let (now, moment) = (clock::now(), Instant::now());
         let (mut slow, mut over) = (Vec::new(), Vec::new());
         for (source, seen) in by_source(&tail) {
             let Some(followers) = self.followers.get(&source) else { continue };
             for (format, ids) in &followers.formats {
                 let mut shared: Option<Vec<Chunk>> = None;
                 for id in ids {
-                    let Some(stream) = self.streams.get_mut(id) else { continue };
+                    let Some(stream) = self.streams.get_mut(*id) else { continue };
                     if stream.phase != Phase::Live {
                         continue;
                     }
@@ -50,21 +53,23 @@ impl State {
                         over.push(*id);
                         continue;
                     }
-                    stream.advance(before.clone());
                     let first = &tail.changes[seen[0].0].position;
-                    let taken = if stream.is_ordinary() && *first > stream.position {
+                    let is_shared = stream.is_ordinary() && *first > before;
+                    let taken = if is_shared && *first > stream.position {
                         let micros = micros(&tail, stream.collection);
                         let chunks = shared.get_or_insert_with(|| {
                             render(format, &followers.view, &tail, &seen, micros)
                         });
-                        stream.offer(chunks)
+                        stream.offer(chunks, moment)
                     } else {
+                        stream.advance(before.clone());
                         let chunks = render_wanted(stream, &tail, &seen);
-                        stream.offer(&chunks)
+                        stream.offer(&chunks, moment)
                     };
                     if taken {
                         stream.advance(tail.changes[seen[seen.len() - 1].0].position.clone());
                     } else {
+                        stream.advance(before.clone());
                         slow.push(*id);
                     }
                 }
@@ -79,7 +84,7 @@ impl State {
 
     /// Brings a stream up to date: from memory if that reaches back far enough, else from the log.
     pub(super) fn catch_up(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         if stream.is_over(clock::now()) {
             return self.end_over(vec![id]);
         }
@@ -108,24 +113,20 @@ impl State {
     }
 
     /// A piece of the log for a stream that asked for it.
-    pub(super) fn batch(&mut self, id: StreamId, mut batch: Batch) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+    pub(super) fn batch(&mut self, id: StreamId, batch: Batch) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
         if stream.is_over(clock::now()) {
             return self.end_over(vec![id]);
         }
         let is_of_log = stream.position.rows_behind().is_none();
-        if is_of_log {
-            batch.events.retain(|event| stream.wants(&event.position));
-            for event in &mut batch.events {
-                event.position = stream.stamp(event.position.clone());
-            }
-        }
         // Somebody has locked the table whose rows were asked for: asked again with the next tick.
         let is_later = !is_of_log && batch.position == stream.position;
-        let shown = batch.events.iter().map(Shown::from);
-        let chunks = stream.format.events(&stream.view, shown, batch.cost.micros_each());
-        stream.spend(batch.cost);
+        let Rendered { chunks, bytes, damaged } = render_batch(stream, &batch, is_of_log);
+        stream.spend(Cost { bytes: batch.cost.bytes + bytes, ..batch.cost });
         stream.push(&chunks);
+        if let Some(damaged) = damaged {
+            return self.end(id, &Refusal::new(Reason::Internal, damaged.to_string()));
+        }
         if is_of_log {
             stream.advance(batch.position);
         } else {
@@ -133,6 +134,8 @@ impl State {
         }
         if let Some(refusal) = batch.error {
             self.end(id, &refusal);
+        } else if batch.goes_on {
+            // The worker is at its next part already.
         } else if batch.live {
             stream.enter(Phase::Live, self.looked_at.get(&stream.collection));
         } else if stream.queue.has_room() && !is_later {
@@ -151,7 +154,7 @@ impl State {
 
     /// Takes a stream out of the live ones; it goes on from the log when its queue has room.
     fn fall_behind(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         stream.enter(Phase::Full, self.looked_at.get(&stream.collection));
         if stream.queue.has_room() {
             self.catch_up(id);
@@ -176,6 +179,42 @@ impl State {
             self.fall_behind(id);
         }
     }
+}
+
+/// What became of a batch.
+struct Rendered {
+    chunks: Vec<Chunk>,
+    /// Of the rows of its events, which the worker has not counted.
+    bytes: u64,
+    /// Where it could not be read on.
+    damaged: Option<Damaged>,
+}
+
+/// A piece of the log, or of the rows of a snapshot, up to what of it cannot be read.
+fn render_batch(stream: &Stream, batch: &Batch, is_of_log: bool) -> Rendered {
+    let mut writing = stream.format.writing(&stream.view, batch.cost.micros_each());
+    let is_ordinary = stream.is_ordinary();
+    let (mut bytes, mut damaged) = (0, None);
+    for event in batch.events.iter(stream.format.sides()) {
+        let mut event = match event {
+            Ok(event) => event,
+            Err(why) => {
+                damaged = Some(why);
+                break;
+            }
+        };
+        bytes += Cost::of_event(&event).bytes;
+        if is_of_log {
+            if !stream.wants(&event.position) {
+                continue;
+            }
+            if !is_ordinary {
+                event.position = stream.stamp(event.position);
+            }
+        }
+        writing.event(Shown::from(&event));
+    }
+    Rendered { chunks: writing.end(), bytes, damaged }
 }
 
 /// What a stream wants of a tail, rendered for it alone.

@@ -5,13 +5,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use event_source_door::message::{Access, Config, PageAsked, StartAt, ToServer, ToWorker};
-use event_source_model::event::{Page, Reason, Refusal};
+use event_source_model::event::{Reason, Refusal};
 use event_source_model::query::{Answered, Ask, Failure};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::queue::{Next, Queue};
 use super::renderer::{Format, Pace};
-use super::state::{Answer, Pending, State};
+use super::state::{Answer, PagePart, Pending, State};
 use super::stream::StreamId;
 use crate::clock;
 use crate::shutdown::{self, Shutdown};
@@ -75,21 +75,21 @@ impl Hub {
     /// One page of a feed.
     ///
     /// # Errors
-    /// As [`Hub::open`].
-    pub async fn page(
+    /// The server's own refusal; the worker's comes with the first part.
+    pub fn page(
         &self,
         access: Access,
         start: StartAt,
         asked: PageAsked,
-    ) -> Result<Page, Refusal> {
-        let (reply, answer) = oneshot::channel();
+    ) -> Result<PageParts, Refusal> {
+        let (parts, coming) = mpsc::unbounded_channel();
         {
             let mut state = self.lock();
             self.admit(state.pending.len())?;
-            state.page(access, start, asked, Pending::Page { reply });
+            state.page(access, start, asked, Pending::Page { parts });
         }
         self.outgoing.notify_one();
-        answered(answer).await
+        Ok(PageParts(coming))
     }
 
     /// The answer to a query, or what is wrong with it.
@@ -176,6 +176,23 @@ impl Hub {
     }
 }
 
+/// The parts of a page as they come, so that one is rendered while the worker reads the next.
+#[derive(Debug)]
+pub struct PageParts(mpsc::UnboundedReceiver<Result<PagePart, Refusal>>);
+
+impl PageParts {
+    /// The next part. There is one until one says that none follows.
+    ///
+    /// # Errors
+    /// The worker's refusal, or that it does not answer.
+    pub async fn next(&mut self) -> Result<PagePart, Refusal> {
+        match tokio::time::timeout(ANSWER_TIME, self.0.recv()).await {
+            Ok(part) => part.unwrap_or_else(|| Err(stopping())),
+            Err(_) => Err(no_answer()),
+        }
+    }
+}
+
 /// A stream as its reader holds it. Dropping it closes the stream.
 #[derive(Debug)]
 pub struct Subscription {
@@ -221,8 +238,12 @@ async fn answered<T>(answer: oneshot::Receiver<Result<T, Refusal>>) -> Result<T,
     match tokio::time::timeout(ANSWER_TIME, answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(stopping()),
-        Err(_) => Err(Refusal::new(Reason::Unavailable, "the worker does not answer")),
+        Err(_) => Err(no_answer()),
     }
+}
+
+fn no_answer() -> Refusal {
+    Refusal::new(Reason::Unavailable, "the worker does not answer")
 }
 
 /// The receiver of an answer may have gone away: then there is nobody to tell, and the answer is
@@ -231,10 +252,9 @@ fn hand_out(answer: Answer) {
     match answer {
         Answer::None => {}
         Answer::Opened(reply, subscription) => drop(reply.send(Ok(subscription))),
-        Answer::Page(reply, page) => drop(reply.send(Ok(page))),
+        Answer::Page(parts, part) => drop(parts.send(part)),
         Answer::Query(reply, answer) => drop(reply.send(Ok(answer))),
         Answer::OpenRefused(reply, refusal) => drop(reply.send(Err(refusal))),
-        Answer::PageRefused(reply, refusal) => drop(reply.send(Err(refusal))),
         Answer::QueryRefused(reply, refusal) => drop(reply.send(Err(refusal))),
     }
 }

@@ -10,7 +10,7 @@
 //! - [`hub`]: the door's and the routes' way in; the lock
 //! - [`state`]: what the lock protects, and how each message of the worker changes it
 //! - [`delivery`]: how events reach the streams: live, from memory, from the log
-//! - [`stream`]: one stream: its position, its phase
+//! - [`stream`]: one stream: its position, its phase; [`table`]: all of them
 //! - [`memory`]: the recent stretch of the log
 //! - [`shapes`]: one copy of each table's shape in it
 //! - [`renderer`]: what a protocol is here: bytes for what happens
@@ -29,10 +29,12 @@ mod report;
 mod shapes;
 mod state;
 mod stream;
+mod table;
 
 #[cfg(test)]
 mod tests;
 
-pub use hub::{Hub, Subscription};
+pub use hub::{Hub, PageParts, Subscription};
 pub use queue::{Broken, Chunk, Next};
 pub use renderer::{AtStop, Cut, Format, Pace, Renderer};
+pub use state::PagePart;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use event_source_model::cost::Cost;
 use event_source_model::event::{Refusal, View};
+use event_source_model::events::Sides;
 use event_source_model::position::Position;
 use event_source_wire::shown::Shown;
 
@@ -38,6 +39,11 @@ pub trait Renderer: Debug + Send + Sync {
 
     /// How the bytes are cut into frames.
     fn cut(&self) -> Cut;
+
+    /// The images that [`Renderer::event`] looks at: what is not needed need not be decoded.
+    fn sides(&self) -> Sides {
+        Sides::Both
+    }
 
     /// What happens between two frames with events.
     fn pace(&self) -> Pace {

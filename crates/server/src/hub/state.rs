@@ -9,7 +9,7 @@ use event_source_door::message::{
 use event_source_model::cost::Cost;
 use event_source_model::event::{Page, Reason, Refusal, View};
 use event_source_model::query::{Answered, Ask, Failure};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::hub::{Hub, Subscription};
 use super::memory::Memory;
@@ -17,15 +17,27 @@ use super::renderer::{AtStop, Format};
 use super::report::Report;
 use super::shapes::Shapes;
 use super::stream::{Phase, Stream, StreamId};
+use super::table::Table;
 
 /// What is answered to someone who asked.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// Where the parts of a page go; bounded by what a page may have.
+pub(super) type Parts = mpsc::UnboundedSender<Result<PagePart, Refusal>>;
+
+/// A part of a page.
+#[derive(Debug)]
+pub struct PagePart {
+    pub page: Page,
+    /// Another one follows.
+    pub goes_on: bool,
+}
 
 /// A request that the worker has not answered yet.
 #[derive(Debug)]
 pub(super) enum Pending {
     Open { format: Format, reply: Reply<Subscription> },
-    Page { reply: Reply<Page> },
+    Page { parts: Parts },
     Query { reply: Reply<Result<Answered, Failure>> },
 }
 
@@ -36,10 +48,9 @@ pub(super) enum Pending {
 pub(super) enum Answer {
     None,
     Opened(Reply<Subscription>, Subscription),
-    Page(Reply<Page>, Page),
+    Page(Parts, Result<PagePart, Refusal>),
     Query(Reply<Result<Answered, Failure>>, Result<Answered, Failure>),
     OpenRefused(Reply<Subscription>, Refusal),
-    PageRefused(Reply<Page>, Refusal),
     QueryRefused(Reply<Result<Answered, Failure>>, Refusal),
 }
 
@@ -61,7 +72,7 @@ pub(super) struct State {
     pub(super) pending: HashMap<RequestId, Pending>,
     /// Which stream waits for which batch.
     reads: HashMap<RequestId, StreamId>,
-    pub(super) streams: HashMap<StreamId, Stream>,
+    pub(super) streams: Table,
     pub(super) followers: HashMap<SourceId, Followers>,
     /// The streams that were opened by the same.
     grants: HashMap<GrantId, BTreeSet<StreamId>>,
@@ -70,7 +81,6 @@ pub(super) struct State {
     pub(super) looked_at: HashMap<u64, Cost>,
     pub(super) shapes: Shapes,
     pub(super) report: Report,
-    last_stream: StreamId,
 }
 
 impl State {
@@ -106,7 +116,7 @@ impl State {
 
     /// Asks the worker for the next piece of the log that a stream needs.
     pub(super) fn read(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         stream.enter(Phase::Reading, self.looked_at.get(&stream.collection));
         self.last_request += 1;
         let (request, grant, limit) = (self.last_request, stream.grant, stream.batch);
@@ -132,15 +142,24 @@ impl State {
             ToServer::Tail(tail) => self.tail(tail, memory_limit),
             ToServer::Forget => self.memory.forget(),
             ToServer::Batch { request, batch } => {
-                if let Some(stream) = self.reads.remove(&request) {
+                let reads = &mut self.reads;
+                let goes_on = batch.goes_on;
+                let stream =
+                    if goes_on { reads.get(&request).copied() } else { reads.remove(&request) };
+                if let Some(stream) = stream {
                     self.batch(stream, batch);
                 }
             }
             ToServer::Opened { request, opened } => return self.opened(hub, request, opened),
-            ToServer::Page { request, page } => {
-                if let Some(Pending::Page { reply }) = self.pending.remove(&request) {
-                    return Answer::Page(reply, page);
+            ToServer::Page { request, page, goes_on } => {
+                let parts = match self.pending.get(&request) {
+                    Some(Pending::Page { parts }) => parts.clone(),
+                    _ => return Answer::None,
+                };
+                if !goes_on {
+                    self.pending.remove(&request);
                 }
+                return Answer::Page(parts, Ok(PagePart { page, goes_on }));
             }
             ToServer::Answered { request, answered } => {
                 return self.answered(request, Ok(answered));
@@ -160,9 +179,8 @@ impl State {
             self.outgoing.push_back(ToWorker::Close { grant });
             return Answer::None;
         };
-        self.last_stream += 1;
-        let id = self.last_stream;
-        let stream = Stream::new(id, opened, format.clone());
+        let id = self.streams.insert(|id| Stream::new(id, opened, format.clone()));
+        let stream = self.streams.get(id).expect("it was just added");
         let subscription =
             Subscription::new(Arc::clone(hub), id, Arc::clone(&stream.queue), format.clone());
         let view = Arc::clone(&stream.view);
@@ -173,7 +191,6 @@ impl State {
         followers.view = view;
         followers.formats.entry(format).or_default().insert(id);
         self.grants.entry(grant).or_default().insert(id);
-        self.streams.insert(id, stream);
         self.catch_up(id);
         Answer::Opened(reply, subscription)
     }
@@ -188,7 +205,7 @@ impl State {
     fn refused(&mut self, request: RequestId, refusal: Refusal) -> Answer {
         match self.pending.remove(&request) {
             Some(Pending::Open { reply, .. }) => return Answer::OpenRefused(reply, refusal),
-            Some(Pending::Page { reply }) => return Answer::PageRefused(reply, refusal),
+            Some(Pending::Page { parts }) => return Answer::Page(parts, Err(refusal)),
             Some(Pending::Query { reply }) => return Answer::QueryRefused(reply, refusal),
             None => {}
         }
@@ -221,7 +238,7 @@ impl State {
 
     /// Says why, in the protocol's way, and ends a stream.
     pub(super) fn end(&mut self, id: StreamId, refusal: &Refusal) {
-        if let Some(stream) = self.streams.get(&id) {
+        if let Some(stream) = self.streams.get(id) {
             stream.end(refusal);
             self.remove(id);
         }
@@ -229,7 +246,7 @@ impl State {
 
     /// Forgets a stream, whose queue its body may still be reading.
     pub(super) fn remove(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.remove(&id) else { return };
+        let Some(stream) = self.streams.remove(id) else { return };
         if let Some(followers) = self.followers.get_mut(&stream.source) {
             if let Some(ids) = followers.formats.get_mut(&stream.format) {
                 ids.remove(&id);
@@ -250,7 +267,7 @@ impl State {
 
     /// A stream's queue has room again.
     pub(super) fn room(&mut self, id: StreamId) {
-        if self.streams.get(&id).is_some_and(|s| s.phase == Phase::Full) {
+        if self.streams.get(id).is_some_and(|s| s.phase == Phase::Full) {
             self.catch_up(id);
         }
     }
@@ -258,7 +275,7 @@ impl State {
     /// The goodbye of a planned stop.
     pub(super) fn stop(&mut self, refusal: &Refusal) {
         self.pending.clear();
-        for (_, stream) in self.streams.drain() {
+        for stream in self.streams.drain() {
             match stream.format.at_stop() {
                 AtStop::Told => stream.end(refusal),
                 AtStop::Cut => stream.cut(),

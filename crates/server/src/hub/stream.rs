@@ -16,9 +16,9 @@ pub(super) type StreamId = u64;
 
 /// The size of the first batch; later ones follow the size of the events.
 const FIRST_BATCH: u32 = 64;
-const LARGEST_BATCH: usize = 1000;
+const LARGEST_BATCH: usize = 4000;
 /// What a batch should come to once rendered.
-const BATCH_BYTES: usize = 128 * 1024;
+const BATCH_BYTES: usize = 512 * 1024;
 
 /// From where a stream gets its next events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,11 +130,11 @@ impl Stream {
         }
     }
 
-    /// Queues events unless the queue is full.
-    pub(super) fn offer(&mut self, chunks: &[Chunk]) -> bool {
+    /// Queues events unless the queue is full. It is `now`.
+    pub(super) fn offer(&mut self, chunks: &[Chunk], now: Instant) -> bool {
         let taken = self.queue.offer(chunks);
         if taken {
-            self.count(chunks);
+            self.count(chunks, now);
         }
         taken
     }
@@ -161,11 +161,14 @@ impl Stream {
     /// Queues a batch, and learns from it how large the next one may be.
     pub(super) fn push(&mut self, chunks: &[Chunk]) {
         self.queue.push(chunks);
-        self.count(chunks);
+        self.count(chunks, Instant::now());
         let events: usize = chunks.iter().map(|c| c.events as usize).sum();
         let bytes: usize = chunks.iter().map(|c| c.bytes.len()).sum();
         if let Some(average) = bytes.checked_div(events) {
-            self.batch = (BATCH_BYTES / average.max(1)).clamp(1, LARGEST_BATCH) as u32;
+            // A reader that has taken what it was given gets twice as much; one that stands still holds
+            // little.
+            let most = (BATCH_BYTES / average.max(1)).clamp(1, LARGEST_BATCH) as u32;
+            self.batch = (self.batch * 2).min(most);
         }
     }
 
@@ -205,10 +208,10 @@ impl Stream {
         self.queue.end(Err(Broken));
     }
 
-    fn count(&mut self, chunks: &[Chunk]) {
+    fn count(&mut self, chunks: &[Chunk], now: Instant) {
         if !chunks.is_empty() {
             chunks.iter().for_each(|chunk| self.spent.said += chunk.cost);
-            self.last_word = Instant::now();
+            self.last_word = now;
         }
     }
 }

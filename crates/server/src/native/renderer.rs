@@ -2,6 +2,7 @@
 
 use event_source_model::cost::Cost;
 use event_source_model::event::{Refusal, View};
+use event_source_model::events::Sides;
 use event_source_model::position::Position;
 use event_source_wire::native::{self, Options};
 use event_source_wire::shown::Shown;
@@ -74,5 +75,9 @@ impl Renderer for Native {
 
     fn cut(&self) -> Cut {
         Cut::Chunks
+    }
+
+    fn sides(&self) -> Sides {
+        self.options.sides()
     }
 }

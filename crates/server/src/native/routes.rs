@@ -14,15 +14,15 @@ use axum::response::Response;
 use axum::routing::get;
 use event_source_door::message::{Access, PageAsked, StartAt};
 use event_source_model::event::{Page, Refusal};
-use event_source_wire::native::{self, Options};
+use event_source_wire::native::{Options, PageWriter};
 
 use super::params::Params;
 use super::renderer::{Framing, Native};
 use super::websocket;
-use crate::answer::{json, refusal as refused, stream as stream_answer};
+use crate::answer::{damaged, json, refusal as refused, stream as stream_answer};
 use crate::body::StreamBody;
 use crate::credentials;
-use crate::hub::{Format, Hub, Next, Subscription};
+use crate::hub::{Format, Hub, Next, PagePart, Subscription};
 use crate::request;
 
 pub(crate) fn routes() -> Router<Arc<Hub>> {
@@ -86,18 +86,20 @@ async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Response {
         let page_size = params.page_size()?;
         let wait = params.wait()?;
         params.finish()?;
-        let page = hub.page(asked.access.clone(), asked.start, whole(page_size)).await?;
-        let page = if wait > Duration::ZERO && is_idle(&page) {
-            wait_for_events(&hub, asked.access, page, page_size, wait).await?
+        let Asked { access, start, options } = asked;
+        let page = written(&hub, access.clone(), start, page_size, options).await?;
+        let page = if wait > Duration::ZERO && page.is_idle() {
+            wait_for_events(&hub, access, page, page_size, options, wait).await?
         } else {
             page
         };
-        Ok((page, page_size, asked.options))
+        Ok((page, page_size))
     };
     match answered.await {
-        Ok((page, page_size, options)) => {
-            let mut response = json(StatusCode::OK, native::page(&page, options));
-            if is_final(&page, page_size) {
+        Ok((page, page_size)) => {
+            let is_final = page.is_final(page_size);
+            let mut response = json(StatusCode::OK, page.text);
+            if is_final {
                 let headers = response.headers_mut();
                 let forever = HeaderValue::from_static("private, max-age=3600, immutable");
                 headers.insert(CACHE_CONTROL, forever);
@@ -125,37 +127,65 @@ fn wants_sse(headers: &HeaderMap) -> bool {
     })
 }
 
+/// A page that was written while it came.
+struct Written {
+    text: String,
+    events: usize,
+    /// Its last part.
+    last: Page,
+}
+
 /// A page that takes as long as the worker's own limits let it.
-fn whole(size: u32) -> PageAsked {
-    PageAsked { size, time_ms: None }
+async fn written(
+    hub: &Hub,
+    access: Access,
+    start: StartAt,
+    size: u32,
+    options: Options,
+) -> Result<Written, Refusal> {
+    let mut parts = hub.page(access, start, PageAsked { size, time_ms: None })?;
+    let mut writer = PageWriter::new(options);
+    let mut events = 0;
+    loop {
+        let PagePart { page, goes_on } = parts.next().await?;
+        writer.part(&page).map_err(damaged)?;
+        events += page.events.len();
+        if !goes_on {
+            return Ok(Written { text: writer.end(&page), events, last: page });
+        }
+    }
 }
 
-/// Nothing happened, and nothing is left to be read.
-fn is_idle(page: &Page) -> bool {
-    page.events.is_empty() && !page.has_next && page.error.is_none()
-}
+impl Written {
+    /// Nothing happened, and nothing is left to be read.
+    fn is_idle(&self) -> bool {
+        self.events == 0 && !self.last.has_next && self.last.error.is_none()
+    }
 
-/// The same request will be answered by the same page for ever: not so the rows of a snapshot.
-fn is_final(page: &Page, page_size: u32) -> bool {
-    let is_of_log = page.position.rows_behind().is_none() && !page.ends_snapshot;
-    is_of_log && page.events.len() == page_size as usize && page.has_next && page.error.is_none()
+    /// The same request will be answered by the same page for ever: not so the rows of a snapshot.
+    fn is_final(&self, page_size: u32) -> bool {
+        let Self { events, last, .. } = self;
+        let is_of_log = last.position.rows_behind().is_none() && !last.ends_snapshot;
+        is_of_log && *events == page_size as usize && last.has_next && last.error.is_none()
+    }
 }
 
 /// Follows the source until something happens, then reads the page again.
 async fn wait_for_events(
     hub: &Hub,
     access: Access,
-    idle: Page,
+    idle: Written,
     page_size: u32,
+    options: Options,
     wait: Duration,
-) -> Result<Page, Refusal> {
-    let start = StartAt::Cursor(idle.view.cursor(&idle.position));
+) -> Result<Written, Refusal> {
+    let start = StartAt::Cursor(idle.last.view.cursor(&idle.last.position));
     let format = Format::of(Native { framing: Framing::Lines, options: Options::default() });
     let waited = hub.open(access.clone(), start.clone(), format).await?;
     // Over time the page is read again all the same: its cursor has moved on.
     let _ = tokio::time::timeout(wait, something_happens(&waited)).await;
     drop(waited);
-    hub.page(access, start, whole(page_size)).await
+    written(hub, access, start, page_size, options).await
 }
 
 async fn something_happens(waited: &Subscription) {

@@ -6,60 +6,69 @@
 use std::time::Duration;
 
 use event_source_door::message::{Access, PageAsked, StartAt};
-use event_source_model::cost::Cost;
-use event_source_model::event::{Event, Page, Reason, Refusal};
-use tokio::time::{Instant, timeout, timeout_at};
+use event_source_model::event::{Page, Reason, Refusal};
+use event_source_wire::v10::PageWriter;
+use tokio::time::{Instant, timeout_at};
 
-use crate::hub::Hub;
+use crate::answer::damaged;
+use crate::hub::{Hub, PagePart};
 
-/// How long the worker is busy with one piece.
+/// How long the worker works on one piece.
 const PIECE: Duration = Duration::from_millis(50);
 /// A page of larger rows is handed out before it is full, as one that is read in one piece.
-const MOST_BYTES: u64 = 32 * 1024 * 1024;
+const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 /// The page that `time` allows for.
 ///
 /// # Errors
-/// As [`Hub::page`]; [`Reason::TimedOut`] when not even the first piece came in time.
+/// As [`Hub::page`]; [`Reason::TimedOut`] when not even the first part came in time.
 pub(super) async fn page(
     hub: &Hub,
     access: Access,
-    start: StartAt,
-    size: u32,
+    mut start: StartAt,
+    mut size: u32,
     time: Duration,
-) -> Result<Page, Refusal> {
+) -> Result<String, Refusal> {
+    let begun = Instant::now();
     // The rest is for the way back.
-    let enough = Instant::now() + time.mul_f64(0.95);
-    let piece = |size| {
+    let enough = begun + time.mul_f64(0.95);
+    let mut writer = PageWriter::new();
+    let mut last: Option<Page> = None;
+    loop {
         let left = enough.saturating_duration_since(Instant::now()).min(PIECE);
         // Less than a millisecond would be no limit at all, and no time to do anything.
-        PageAsked { size, time_ms: Some(u32::try_from(left.as_millis()).unwrap_or(1).max(1)) }
-    };
-    let first = timeout(time, hub.page(access.clone(), start, piece(size))).await;
-    let mut page = first.unwrap_or_else(|_| Err(timed_out(time)))?;
-    let mut bytes = weight(&page.events);
-    while page.is_cut && Instant::now() < enough && bytes < MOST_BYTES {
-        let start = StartAt::Cursor(page.view.cursor(&page.position));
-        let left = size.saturating_sub(page.events.len() as u32);
-        let next = timeout_at(enough, hub.page(access.clone(), start, piece(left))).await;
-        // What is wrong with the next piece is said to whoever asks for the next page.
-        let Ok(Ok(next)) = next else { break };
-        bytes += weight(&next.events);
-        append(&mut page, next);
+        let time_ms = Some(u32::try_from(left.as_millis()).unwrap_or(1).max(1));
+        let mut parts = match (hub.page(access.clone(), start, PageAsked { size, time_ms }), &last)
+        {
+            (Ok(parts), _) => parts,
+            (Err(_), Some(last)) => return Ok(writer.end(last)),
+            (Err(refusal), None) => return Err(refusal),
+        };
+        loop {
+            let until = if last.is_none() { begun + time } else { enough };
+            let part =
+                timeout_at(until, parts.next()).await.unwrap_or_else(|_| Err(timed_out(time)));
+            let PagePart { page, goes_on } = match (part, &last) {
+                (Ok(part), _) => part,
+                // What is wrong with the rest is said to whoever asks for the next page.
+                (Err(_), Some(last)) => return Ok(writer.end(last)),
+                (Err(refusal), None) => return Err(refusal),
+            };
+            writer.part(&page).map_err(damaged)?;
+            size = size.saturating_sub(page.events.len() as u32);
+            last = Some(page);
+            if !goes_on {
+                break;
+            }
+        }
+        match &last {
+            Some(page) if page.is_cut && Instant::now() < enough && writer.bytes() < MOST_BYTES => {
+                start = StartAt::Cursor(page.view.cursor(&page.position));
+            }
+            Some(page) => return Ok(writer.end(page)),
+            None => return Err(timed_out(time)),
+        }
     }
-    Ok(page)
-}
-
-fn append(page: &mut Page, next: Page) {
-    let mut cost = page.cost;
-    cost += next.cost;
-    let mut events = std::mem::take(&mut page.events);
-    events.extend(next.events);
-    *page = Page { events, cost, ..next };
-}
-
-fn weight(events: &[Event]) -> u64 {
-    events.iter().map(|event| Cost::of_event(event).bytes).sum()
 }
 
 fn timed_out(time: Duration) -> Refusal {

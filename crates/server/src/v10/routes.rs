@@ -81,7 +81,7 @@ async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Response {
         Err(refusal) => (StartAt::Token, Err(refusal)),
     };
     match page {
-        Ok(page) => json(StatusCode::OK, v10::page(&page)),
+        Ok(page) => json(StatusCode::OK, page),
         Err(refusal) if is_said_in_band(refusal.reason) => {
             let own = own_cursor(&refusal, &start).map(|cursor| cursor.encode());
             let own = own.or(refusal.cursor.clone()).unwrap_or_default();

@@ -69,13 +69,20 @@ pub(crate) fn added(txn_ts: i64, id: i64) -> Event {
 }
 
 pub(crate) fn batch(events: Vec<Event>, position: Position, live: bool) -> Batch {
-    Batch { events, position, live, error: None, cost: Cost::default() }
+    Batch {
+        events: events.into(),
+        position,
+        goes_on: false,
+        live,
+        error: None,
+        cost: Cost::default(),
+    }
 }
 
 pub(crate) fn page(events: Vec<Event>, closed: i64, has_next: bool) -> Page {
     Page {
         view: view(),
-        events,
+        events: events.into(),
         position: Position::after(closed),
         has_next,
         ends_snapshot: false,

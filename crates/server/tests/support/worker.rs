@@ -141,7 +141,7 @@ impl Worker {
     }
 
     pub(crate) async fn pages(&mut self, request: RequestId, page: Page) {
-        self.says(&ToServer::Page { request, page }).await;
+        self.says(&ToServer::Page { request, page, goes_on: false }).await;
     }
 
     pub(crate) async fn tails(&mut self, tail: Tail) {

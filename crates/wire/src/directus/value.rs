@@ -11,7 +11,7 @@ use crate::shown::fields;
 
 /// Appends an item: the first `most` of what the view shows, or all of it.
 pub fn item(out: &mut String, view: &View, image: &Image, most: Option<usize>) {
-    let fields = fields(view, image).into_iter().take(most.unwrap_or(usize::MAX));
+    let fields = fields(view, image).take(most.unwrap_or(usize::MAX));
     object(out, fields.map(|field| (field.name, field.value)));
 }
 

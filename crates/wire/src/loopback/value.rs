@@ -15,7 +15,7 @@ pub fn data(out: &mut String, view: &View, image: &Image) {
         return value(out, only);
     }
     out.push('{');
-    for (at, field) in fields(view, image).into_iter().enumerate() {
+    for (at, field) in fields(view, image).enumerate() {
         if at > 0 {
             out.push(',');
         }

@@ -2,7 +2,9 @@
 //!
 //! A renderer appends one JSON text without a line end; how lines are framed is the transport's.
 
+use event_source_model::encoding::Damaged;
 use event_source_model::event::{Event, EventType, Page, Refusal, View};
+use event_source_model::events::Sides;
 use event_source_model::image::{Image, Key};
 use event_source_model::position::Position;
 
@@ -19,6 +21,13 @@ pub struct Options {
     /// The columns that an update changed.
     pub diff: bool,
     pub numbers: Numbers,
+}
+
+impl Options {
+    /// The images that are looked at.
+    pub fn sides(self) -> Sides {
+        if self.prev || self.diff { Sides::Both } else { Sides::Shown }
+    }
 }
 
 /// Appends an event. A rewritten history has a key and nothing else.
@@ -82,31 +91,65 @@ pub fn coded_error(out: &mut String, code: &str, refusal: &Refusal) {
 }
 
 /// A page, byte for byte what `event_page` returns.
-pub fn page(page: &Page, options: Options) -> String {
-    let mut out = String::with_capacity(256 * (page.events.len() + 1));
-    out.push_str("{\"events\":[");
-    for (at, one) in page.events.iter().enumerate() {
-        if at > 0 {
-            out.push(',');
-        }
-        event(&mut out, &page.view, Shown::from(one), options);
+///
+/// # Errors
+/// When the log is damaged.
+pub fn page(page: &Page, options: Options) -> Result<String, Damaged> {
+    let mut pages = PageWriter::new(options);
+    pages.part(page)?;
+    Ok(pages.end(page))
+}
+
+/// A page while its parts come.
+#[derive(Debug)]
+pub struct PageWriter {
+    options: Options,
+    out: String,
+    is_empty: bool,
+}
+
+impl PageWriter {
+    pub fn new(options: Options) -> Self {
+        let out = "{\"events\":[".to_owned();
+        Self { options, out, is_empty: true }
     }
-    if page.ends_snapshot {
-        if !page.events.is_empty() {
-            out.push(',');
+
+    /// The events of the next part.
+    ///
+    /// # Errors
+    /// When the log is damaged.
+    pub fn part(&mut self, part: &Page) -> Result<(), Damaged> {
+        let Self { options, out, is_empty } = self;
+        out.reserve(256 * part.events.len() + 128);
+        for one in part.events.iter(options.sides()) {
+            if !std::mem::take(is_empty) {
+                out.push(',');
+            }
+            event(out, &part.view, Shown::from(&one?), *options);
         }
-        snapshot_complete(&mut out, &page.view, &page.position);
+        Ok(())
     }
-    if let Some(refusal) = &page.error {
-        if !page.events.is_empty() {
-            out.push(',');
+
+    /// The whole page, of which `last` was the last part.
+    pub fn end(mut self, last: &Page) -> String {
+        let out = &mut self.out;
+        if last.ends_snapshot {
+            if !std::mem::take(&mut self.is_empty) {
+                out.push(',');
+            }
+            snapshot_complete(out, &last.view, &last.position);
         }
-        error(&mut out, refusal);
+        if let Some(refusal) = &last.error {
+            if !self.is_empty {
+                out.push(',');
+            }
+            error(out, refusal);
+        }
+        out.push_str("],\"cursor\":");
+        cursor(out, &last.view, &last.position);
+        plain(out, format_args!(",\"has_next\":{}}}", last.has_next));
+        self.out
     }
-    out.push_str("],\"cursor\":");
-    json::string(&mut out, &page.view.cursor(&page.position));
-    plain(&mut out, format_args!(",\"has_next\":{}}}", page.has_next));
-    out
 }
 
 /// A row as an object.
@@ -142,6 +185,17 @@ fn written(write: impl FnOnce(&mut String)) -> String {
 }
 
 fn head(out: &mut String, kind: &str, view: &View, position: &Position) {
-    plain(out, format_args!("{{\"type\":\"{kind}\",\"txn_ts\":{},\"cursor\":", position.txn_ts));
-    json::string(out, &view.cursor(position));
+    out.push_str("{\"type\":\"");
+    out.push_str(kind);
+    out.push_str("\",\"txn_ts\":");
+    json::integer(out, position.txn_ts);
+    out.push_str(",\"cursor\":");
+    cursor(out, view, position);
+}
+
+fn cursor(out: &mut String, view: &View, position: &Position) {
+    // Of letters that JSON has nothing against.
+    out.push('"');
+    view.write_cursor(out, position);
+    out.push('"');
 }

@@ -8,6 +8,6 @@ mod event;
 
 pub use crate::plain::Numbers;
 pub use event::{
-    Options, coded_error, data_json, diff_json, error, event, key_json, page, prev_json,
-    snapshot_complete, status,
+    Options, PageWriter, coded_error, data_json, diff_json, error, event, key_json, page,
+    prev_json, snapshot_complete, status,
 };

@@ -15,7 +15,9 @@
 //! costs no reading. `compute_ops` is always 1 and `rate_limits_hit` always empty: neither is counted.
 
 use event_source_model::cost::Cost;
+use event_source_model::encoding::Damaged;
 use event_source_model::event::{EventType, Page, Reason, Refusal, View};
+use event_source_model::events::Sides;
 use event_source_model::position::Position;
 
 use super::error::{Endpoint, event_code, event_message, http, message};
@@ -25,7 +27,9 @@ use crate::shown::Shown;
 
 /// Appends an event; `micros` is its change's share of the time.
 pub fn event(out: &mut String, view: &View, shown: Shown<'_>, micros: u64) {
-    plain(out, format_args!("{{\"type\":\"{}\",\"data\":", shown.kind.name()));
+    out.push_str("{\"type\":\"");
+    out.push_str(shown.kind.name());
+    out.push_str("\",\"data\":");
     match shown.image() {
         Some(image) => value::data(out, view, image, shown.position.txn_ts),
         None => out.push_str("null"),
@@ -57,30 +61,80 @@ pub fn error(out: &mut String, refusal: &Refusal) {
 }
 
 /// A page.
-pub fn page(page: &Page) -> String {
-    let mut out = String::with_capacity(384 * (page.events.len() + 1));
-    out.push_str("{\"events\":[");
-    let micros = page.cost.micros_each();
-    let mut is_first = true;
-    for one in page.events.iter().map(Shown::from).filter(|one| is_shown(*one)) {
-        if !is_first {
-            out.push(',');
-        }
-        event(&mut out, &page.view, one, micros);
-        is_first = false;
+///
+/// # Errors
+/// When the log is damaged.
+pub fn page(page: &Page) -> Result<String, Damaged> {
+    let mut pages = PageWriter::new();
+    pages.part(page)?;
+    Ok(pages.end(page))
+}
+
+/// A page while its parts come.
+#[derive(Debug)]
+pub struct PageWriter {
+    out: String,
+    is_empty: bool,
+    cost: Cost,
+}
+
+impl PageWriter {
+    pub fn new() -> Self {
+        let out = "{\"events\":[".to_owned();
+        Self { out, is_empty: true, cost: Cost::default() }
     }
-    if let Some(refusal) = &page.error {
-        if !is_first {
-            out.push(',');
+
+    /// The events of the next part.
+    ///
+    /// # Errors
+    /// When the log is damaged.
+    pub fn part(&mut self, part: &Page) -> Result<(), Damaged> {
+        let Self { out, is_empty, cost } = self;
+        out.reserve(384 * part.events.len() + 128);
+        let micros = part.cost.micros_each();
+        for one in part.events.iter(Sides::Both) {
+            let one = one?;
+            cost.bytes += Cost::of_event(&one).bytes;
+            let shown = Shown::from(&one);
+            if !is_shown(shown) {
+                continue;
+            }
+            if !std::mem::take(is_empty) {
+                out.push(',');
+            }
+            event(out, &part.view, shown, micros);
         }
-        error(&mut out, refusal);
+        *cost += part.cost;
+        Ok(())
     }
-    // The next page begins behind a change that cannot be evaluated, and there may be more.
-    let is_skipped =
-        page.error.as_ref().is_some_and(|refusal| refusal.reason == Reason::EvaluationFailed);
-    let has_next = page.has_next || is_skipped;
-    end_page(&mut out, &page.view.cursor(&page.position), has_next, page.cost);
-    out
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> usize {
+        self.out.len()
+    }
+
+    /// The whole page, of which `last` was the last part.
+    pub fn end(mut self, last: &Page) -> String {
+        let out = &mut self.out;
+        if let Some(refusal) = &last.error {
+            if !self.is_empty {
+                out.push(',');
+            }
+            error(out, refusal);
+        }
+        // The next page begins behind a change that cannot be evaluated, and there may be more.
+        let is_skipped =
+            last.error.as_ref().is_some_and(|refusal| refusal.reason == Reason::EvaluationFailed);
+        let has_next = last.has_next || is_skipped;
+        end_page(out, &last.view.cursor(&last.position), has_next, self.cost);
+        self.out
+    }
+}
+
+impl Default for PageWriter {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// A page that says nothing but an error; its cursor is the request's own.
@@ -105,8 +159,12 @@ pub fn http_error(refusal: &Refusal, endpoint: Endpoint) -> (u16, String) {
 }
 
 fn place(out: &mut String, view: &View, position: &Position) {
-    plain(out, format_args!(",\"txn_ts\":{},\"cursor\":", position.txn_ts));
-    json::string(out, &view.cursor(position));
+    out.push_str(",\"txn_ts\":");
+    json::integer(out, position.txn_ts);
+    // Of letters that JSON has nothing against.
+    out.push_str(",\"cursor\":\"");
+    view.write_cursor(out, position);
+    out.push('"');
 }
 
 fn end_page(out: &mut String, cursor: &str, has_next: bool, cost: Cost) {
@@ -120,11 +178,11 @@ fn end_page(out: &mut String, cursor: &str, has_next: bool, cost: Cost) {
 fn stats(out: &mut String, cost: Cost) {
     let Cost { changes, bytes, micros } = cost;
     let millis = micros / 1000;
-    plain(
-        out,
-        format_args!(
-            ",\"stats\":{{\"read_ops\":{changes},\"storage_bytes_read\":{bytes},\"compute_ops\":1,\
-             \"processing_time_ms\":{millis},\"rate_limits_hit\":[]}}"
-        ),
-    );
+    out.push_str(",\"stats\":{\"read_ops\":");
+    json::integer(out, changes);
+    out.push_str(",\"storage_bytes_read\":");
+    json::integer(out, bytes);
+    out.push_str(",\"compute_ops\":1,\"processing_time_ms\":");
+    json::integer(out, millis);
+    out.push_str(",\"rate_limits_hit\":[]}");
 }

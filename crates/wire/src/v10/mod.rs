@@ -11,4 +11,4 @@ pub mod query;
 pub mod summary;
 pub mod value;
 
-pub use event::{error, error_page, event, http_error, is_shown, page, status};
+pub use event::{PageWriter, error, error_page, event, http_error, is_shown, page, status};

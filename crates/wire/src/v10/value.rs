@@ -4,7 +4,7 @@
 //! plain string: no value is ever changed to fit.
 
 use event_source_model::event::View;
-use event_source_model::image::Image;
+use event_source_model::image::{Image, Key};
 use event_source_model::time;
 use event_source_model::value::{Value, uuid_text};
 
@@ -20,19 +20,18 @@ pub fn data(out: &mut String, view: &View, image: &Image, txn_ts: i64) {
         return value(out, only);
     }
     let fields = fields(view, image);
-    let key = if view.fields.is_none() { image.key() } else { None };
-    let Some(key) = key else {
+    if view.fields.is_some() || image.shape.key.is_empty() {
         // What a projection names is there, null or not; a document has no nulls.
         let nulls = view.projection.is_some();
-        let shown = fields.iter().filter(|field| nulls || !field.value.is_null());
+        let shown = fields.filter(|field| nulls || !field.value.is_null());
         return object(out, shown.map(|field| (field.name, field.value)), value);
-    };
+    }
     out.push_str("{\"@doc\":{\"id\":");
-    json::string(out, &key.text());
+    id(out, image);
     out.push_str(",\"coll\":{\"@mod\":");
     json::string(out, &view.collection);
     out.push_str("},\"ts\":");
-    tagged(out, "@time", &time::unix_instant(txn_ts));
+    tagged_instant(out, txn_ts);
     for field in fields {
         let taken = matches!(field.name, "id" | "coll" | "ts" | "ref");
         if !taken && !field.value.is_null() {
@@ -48,10 +47,14 @@ pub fn data(out: &mut String, view: &View, image: &Image, txn_ts: i64) {
 pub fn value(out: &mut String, value: &Value) {
     match value {
         Value::Null => out.push_str("null"),
-        Value::Bool(b) => json::plain(out, b),
+        Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
         Value::Int(n) | Value::BigInt(n) => {
             let tag = if i32::try_from(*n).is_ok() { "@int" } else { "@long" };
-            json::plain(out, format_args!("{{\"{tag}\":\"{n}\"}}"));
+            out.push_str("{\"");
+            out.push_str(tag);
+            out.push_str("\":\"");
+            json::integer(out, *n);
+            out.push_str("\"}");
         }
         Value::Float4(_) | Value::Float8(_) => double(out, value),
         Value::Numeric(text) if number::is_finite(text) => digits(out, text),
@@ -67,7 +70,7 @@ pub fn value(out: &mut String, value: &Value) {
         Value::Date(days) => json::string(out, &time::date(*days)),
         Value::Timestamp(micros) => json::string(out, &time::timestamp(*micros)),
         Value::Timestamptz(micros) if tags::is_readable_instant(*micros) => {
-            tagged(out, "@time", &time::unix_instant(micros + time::EPOCH_MICROS));
+            tagged_instant(out, micros + time::EPOCH_MICROS);
         }
         Value::Timestamptz(micros) => json::string(out, &time::timestamptz(*micros)),
         Value::Json(text) => tagged_json(out, text),
@@ -79,6 +82,26 @@ pub fn value(out: &mut String, value: &Value) {
             object(out, fields.map(|(name, field)| (name.as_str(), field)), self::value);
         }
     }
+}
+
+/// Appends the id of a document.
+fn id(out: &mut String, image: &Image) {
+    if let [only] = *image.shape.key
+        && let Value::Int(n) | Value::BigInt(n) = image.values[usize::from(only)]
+    {
+        out.push('"');
+        json::integer(out, n);
+        out.push('"');
+    } else {
+        json::string(out, &image.key().as_ref().map(Key::text).unwrap_or_default());
+    }
+}
+
+/// Appends an instant under its tag. Microseconds since 1970.
+fn tagged_instant(out: &mut String, micros: i64) {
+    out.push_str("{\"@time\":\"");
+    time::write_unix_instant(out, micros);
+    out.push_str("\"}");
 }
 
 /// Appends a finite number given by its digits.

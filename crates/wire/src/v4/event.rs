@@ -147,8 +147,8 @@ fn set(
                 out.push_str("{\"ref\":");
                 native_ref(out, name, "indexes");
                 plain(out, format_args!(",\"terms\":{terms},\"values\":["));
-                let values = image.map(|image| fields(view, image)).unwrap_or_default();
-                for (at, field) in values.iter().enumerate() {
+                let values = image.into_iter().flat_map(|image| fields(view, image));
+                for (at, field) in values.enumerate() {
                     if at > 0 {
                         out.push(',');
                     }

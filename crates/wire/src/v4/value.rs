@@ -50,7 +50,7 @@ pub(super) fn data_fields<'a>(view: &'a View, image: &'a Image) -> impl Iterator
         _ => None,
     };
     let key = key.map(|key| key.attnum);
-    fields(view, image).into_iter().filter(move |field| Some(field.attnum) != key)
+    fields(view, image).filter(move |field| Some(field.attnum) != key)
 }
 
 /// Appends the ref of a document, null where there is none: a ref has an id, and it is not empty.

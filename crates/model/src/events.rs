@@ -1,0 +1,292 @@
+//! Events on their way from the log to a renderer: many in one piece of memory, each as the log has it.
+//!
+//! An event that is all that its transaction did is not read on the way: its payload is copied as it is,
+//! and whoever renders it decodes it then, one at a time, so that what is decoded stays in the nearest
+//! cache and no allocation outlives the event. Others carry their images.
+
+use std::sync::Arc;
+
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::encoding::{Damaged, Reader, put_number};
+use crate::event::{Event, EventType};
+use crate::image::{Image, Key, Shape};
+use crate::net::NetChange;
+use crate::payload::{self, ShapeId};
+use crate::position::Position;
+
+/// Events in order. Equal when their bytes are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    count: u32,
+    /// Those that payloads of the log name.
+    shapes: Vec<(ShapeId, Arc<Shape>)>,
+    bytes: Vec<u8>,
+}
+
+/// Which images of an event its renderer looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sides {
+    Both,
+    /// The new one, and of a row that is gone the old one. An old one beside that may be left out.
+    Shown,
+}
+
+/// The flags beside the kind in an event's first byte.
+const KIND: u8 = 0b11;
+/// A payload of the log follows rather than images.
+const LOGGED: u8 = 1 << 2;
+/// The position has more than a txn_ts, an ordinal and a fingerprint.
+const WHOLE: u8 = 1 << 3;
+
+impl Events {
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// What they occupy.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Adds an event.
+    pub fn push(&mut self, event: &Event) {
+        self.head(event.kind, &event.position, 0);
+        let (key, before, after) = (&event.key, &event.before, &event.after);
+        let images = postcard::to_stdvec(&(key, before, after));
+        self.content(&images.expect("images are plain data and encode"));
+    }
+
+    /// Adds an event by the payload of the transaction that did nothing else.
+    pub fn push_logged(
+        &mut self,
+        kind: EventType,
+        position: &Position,
+        payload: &[u8],
+        shape: &(ShapeId, Arc<Shape>),
+    ) {
+        if !self.shapes.iter().any(|(id, _)| *id == shape.0) {
+            self.shapes.push(shape.clone());
+        }
+        self.head(kind, position, LOGGED);
+        self.content(payload);
+    }
+
+    /// The events one after the other, decoded as they are asked for.
+    pub fn iter(&self, sides: Sides) -> impl Iterator<Item = Result<Event, Damaged>> {
+        let mut rest = Reader(&self.bytes);
+        (0..self.count).map(move |_| Raw::take(&mut rest)?.decode(sides, &self.shapes))
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// When a payload of the log is damaged.
+    pub fn to_vec(&self) -> Result<Vec<Event>, Damaged> {
+        self.iter(Sides::Both).collect()
+    }
+
+    fn head(&mut self, kind: EventType, position: &Position, logged: u8) {
+        let Position { txn_ts, ordinal, within, skipping, fingerprint, snapshot } = position;
+        let is_plain = within.is_none() && skipping.is_none() && snapshot.is_none();
+        let whole = if is_plain { 0 } else { WHOLE };
+        self.bytes.push(code(kind) | logged | whole);
+        if is_plain {
+            self.bytes.extend(txn_ts.to_le_bytes());
+            self.bytes.extend(fingerprint.to_le_bytes());
+            put_number(&mut self.bytes, u64::from(*ordinal));
+        } else {
+            let position = postcard::to_stdvec(position).expect("a position is plain data");
+            self.content(&position);
+        }
+        self.count += 1;
+    }
+
+    fn content(&mut self, bytes: &[u8]) {
+        put_number(&mut self.bytes, bytes.len() as u64);
+        self.bytes.extend_from_slice(bytes);
+    }
+}
+
+fn code(kind: EventType) -> u8 {
+    match kind {
+        EventType::Add => 0,
+        EventType::Update => 1,
+        EventType::Remove => 2,
+        EventType::HistoryRewrite => 3,
+    }
+}
+
+/// An event that was found and not decoded.
+struct Raw<'a> {
+    kind: EventType,
+    flags: u8,
+    position: Position,
+    content: &'a [u8],
+}
+
+impl<'a> Raw<'a> {
+    fn take(rest: &mut Reader<'a>) -> Result<Self, Damaged> {
+        let flags = rest.byte()?;
+        let kind = match flags & KIND {
+            0 => EventType::Add,
+            1 => EventType::Update,
+            2 => EventType::Remove,
+            _ => EventType::HistoryRewrite,
+        };
+        let position = if flags & WHOLE == 0 {
+            let txn_ts = i64::from_le_bytes(rest.array()?);
+            let fingerprint = u64::from_le_bytes(rest.array()?);
+            Position::at(txn_ts, rest.number()? as u32).with(fingerprint)
+        } else {
+            postcard::from_bytes(rest.counted()?).map_err(|_| Damaged)?
+        };
+        Ok(Self { kind, flags, position, content: rest.counted()? })
+    }
+
+    fn decode(self, sides: Sides, shapes: &[(ShapeId, Arc<Shape>)]) -> Result<Event, Damaged> {
+        let (kind, position) = (self.kind, self.position);
+        if self.flags & LOGGED == 0 {
+            let images = postcard::from_bytes::<(Option<Key>, Option<Image>, Option<Image>)>;
+            let (key, before, after) = images(self.content).map_err(|_| Damaged)?;
+            return Ok(Event { kind, position, key, before, after });
+        }
+        let shape = &mut |id| {
+            let found = shapes.iter().find(|(known, _)| *known == id);
+            found.map(|(_, shape)| Arc::clone(shape)).ok_or(Damaged)
+        };
+        let with_before = sides == Sides::Both || kind == EventType::Remove;
+        let change = payload::decode_only(self.content, shape, with_before)?.alone();
+        let NetChange { key, before, after, .. } = change;
+        Ok(Event { kind, position, key, before, after })
+    }
+}
+
+impl FromIterator<Event> for Events {
+    fn from_iter<T: IntoIterator<Item = Event>>(events: T) -> Self {
+        let mut all = Self::default();
+        events.into_iter().for_each(|event| all.push(&event));
+        all
+    }
+}
+
+impl From<Vec<Event>> for Events {
+    fn from(events: Vec<Event>) -> Self {
+        events.into_iter().collect()
+    }
+}
+
+impl Serialize for Events {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.count, &self.shapes, Bytes(&self.bytes)).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Events {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (count, shapes, OwnedBytes(bytes)) = Deserialize::deserialize(deserializer)?;
+        Ok(Self { count, shapes, bytes })
+    }
+}
+
+/// Bytes that are written in one piece.
+struct Bytes<'a>(&'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+struct OwnedBytes(Vec<u8>);
+
+impl<'de> Deserialize<'de> for OwnedBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Copied;
+        impl Visitor<'_> for Copied {
+            type Value = OwnedBytes;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(OwnedBytes(bytes.to_vec()))
+            }
+        }
+        deserializer.deserialize_bytes(Copied)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::{Change, RowVersion, Side};
+    use crate::image::Column;
+    use crate::value::Value;
+
+    fn image(id: i64, text: &str) -> Image {
+        let column = |attnum, name: &str| Column { attnum, name: name.to_owned() };
+        let shape = Shape { columns: vec![column(1, "id"), column(2, "t")], key: vec![0] };
+        let values = vec![Value::BigInt(id), Value::Text(text.to_owned())];
+        Image { shape: Arc::new(shape), values }
+    }
+
+    fn event(txn_ts: i64, position: Position) -> Event {
+        Event {
+            kind: EventType::Update,
+            position,
+            key: Some(Key(vec![Value::BigInt(txn_ts)])),
+            before: Some(image(txn_ts, "a")),
+            after: Some(image(txn_ts, "b")),
+        }
+    }
+
+    fn logged(txn_ts: i64) -> Vec<u8> {
+        let version = RowVersion { table: 1, block: 2, offset: 3, made_by: None };
+        let side = |text| Some(Side { image: image(txn_ts, text), version });
+        let (before, after) = (side("a"), side("b"));
+        let change = Change { before, after, ..Change::schema_break(7, 0) };
+        let mut bytes = Vec::new();
+        payload::encode(&change, &mut |shape: &Arc<Shape>| ShapeId::of(shape).0, &mut bytes);
+        bytes
+    }
+
+    fn shape() -> (ShapeId, Arc<Shape>) {
+        let shape = image(0, "").shape;
+        (ShapeId::of(&shape).0, shape)
+    }
+
+    #[test]
+    fn what_the_log_has_and_what_has_images_come_back_alike_and_in_order() {
+        let plain = Position::at(1_000_000, 3).with(77);
+        let skipping = Position { skipping: Some(9), ..Position::after(1_000_100) };
+        let wanted = vec![event(5, plain.clone()), event(5, skipping.clone()), event(8, plain)];
+        let mut events = Events::default();
+        events.push_logged(EventType::Update, &wanted[0].position, &logged(5), &shape());
+        events.push(&wanted[1]);
+        events.push_logged(EventType::Update, &wanted[2].position, &logged(8), &shape());
+        assert_eq!(events.len(), 3);
+        assert_eq!(events.to_vec().expect("undamaged"), wanted);
+        let sent = postcard::to_stdvec(&events).expect("plain data");
+        let got: Events = postcard::from_bytes(&sent).expect("undamaged");
+        assert_eq!(got, events);
+    }
+
+    #[test]
+    fn the_old_row_is_left_out_for_those_who_show_it_of_what_is_gone_only() {
+        let position = Position::at(5, 0);
+        let mut events = Events::default();
+        events.push_logged(EventType::Update, &position, &logged(5), &shape());
+        events.push_logged(EventType::Remove, &position, &logged(5), &shape());
+        let shown: Result<Vec<Event>, _> = events.iter(Sides::Shown).collect();
+        let shown = shown.expect("undamaged");
+        assert_eq!(shown[0], Event { before: None, ..event(5, position.clone()) });
+        assert_eq!(shown[1], Event { kind: EventType::Remove, ..event(5, position) });
+    }
+}

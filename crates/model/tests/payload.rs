@@ -1,0 +1,159 @@
+//! The payload of the log: what is written is read, and nothing that is read panics.
+
+mod support;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use event_source_model::change::{Change, RowVersion, Side};
+use event_source_model::encoding::{Damaged, Reader, Values};
+use event_source_model::image::{Image, Shape};
+use event_source_model::payload::{self, ShapeId};
+use event_source_model::place;
+use proptest::prelude::*;
+use support::{shape, value, values};
+
+fn version() -> impl Strategy<Value = RowVersion> {
+    (any::<u32>(), any::<u32>(), any::<u16>(), any::<Option<u32>>())
+        .prop_map(|(table, block, offset, made_by)| RowVersion { table, block, offset, made_by })
+}
+
+fn side(shape: Arc<Shape>) -> impl Strategy<Value = Side> {
+    (values(shape.columns.len()), version()).prop_map(move |(values, version)| Side {
+        image: Image { shape: Arc::clone(&shape), values },
+        version,
+    })
+}
+
+/// An insert, an update (also one between two shapes) or a delete.
+fn change() -> impl Strategy<Value = Change> {
+    let shapes = (shape(), shape(), any::<bool>());
+    let sides = shapes.prop_flat_map(|(one, other, altered)| {
+        let old = if altered { other } else { Arc::clone(&one) };
+        (side(old), side(one), 0..4u8)
+    });
+    (sides, any::<u64>(), any::<u32>(), any::<u64>()).prop_map(
+        |((before, mut after, kind), collection, command, fired)| {
+            if kind == 3 && before.image.shape == after.image.shape {
+                // Unchanged but for one column: what the payload is made for.
+                let first = after.image.values[0].clone();
+                after.image.values.clone_from(&before.image.values);
+                after.image.values[0] = first;
+            }
+            let before = (kind != 0).then_some(before);
+            let after = (kind != 1).then_some(after);
+            Change { collection, command, fired, before, after, rewrite: false }
+        },
+    )
+}
+
+/// What a log stores of changes, and the shapes beside them.
+#[derive(Default)]
+struct Log {
+    payload: Vec<u8>,
+    shapes: HashMap<ShapeId, Vec<u8>>,
+}
+
+impl Log {
+    fn of(changes: &[Change]) -> Self {
+        let mut log = Self::default();
+        for change in changes {
+            let id = &mut |shape: &Arc<Shape>| {
+                let (id, bytes) = ShapeId::of(shape);
+                log.shapes.insert(id, bytes);
+                id
+            };
+            payload::encode(change, id, &mut log.payload);
+        }
+        log
+    }
+
+    fn read(&self) -> Result<Vec<Change>, Damaged> {
+        payload::decode(&self.payload, &mut |id: ShapeId| {
+            let shape = self.shapes.get(&id).ok_or(Damaged)?;
+            id.read(shape).map(Arc::new)
+        })
+    }
+}
+
+proptest! {
+    #[test]
+    fn changes_come_back_from_the_log_as_they_went_in(
+        changes in proptest::collection::vec(change(), 0..8),
+    ) {
+        prop_assert_eq!(Log::of(&changes).read().expect("undamaged"), changes);
+    }
+
+    #[test]
+    fn changes_that_are_placed_are_the_same_and_stand_by_key(
+        changes in proptest::collection::vec(change(), 0..8),
+    ) {
+        let log = Log::of(&changes);
+        let shapes = &mut |id: ShapeId| id.read(log.shapes.get(&id).ok_or(Damaged)?).map(Arc::new);
+        let mut placed = Vec::new();
+        place::each(&log.payload, shapes, |place, bytes| {
+            placed.push((place.to_vec(), bytes.to_vec()));
+            Result::<_, Damaged>::Ok(())
+        }).expect("undamaged");
+        let split = changes.into_iter().flat_map(Change::split_moved_key).collect::<Vec<_>>();
+        prop_assert_eq!(placed.len(), split.len());
+        for ((place, bytes), change) in placed.iter().zip(split) {
+            let collection = change.collection.to_be_bytes();
+            prop_assert_eq!(&place[..8], &collection);
+            let key = change.key().map(|key| key.sort_bytes());
+            prop_assert!(key.is_none_or(|key| place[8..] == key || key.len() > 1000));
+            let read = payload::decode(bytes, shapes);
+            prop_assert_eq!(read.expect("undamaged"), vec![change]);
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_passed_is_as_long_as_one_that_is_read(
+        value in value(),
+        behind: Vec<u8>,
+    ) {
+        let mut bytes = Vec::new();
+        Values(&mut bytes).value(&value);
+        let own = bytes.len();
+        bytes.extend(&behind);
+        prop_assert_eq!(Reader(&bytes).raw_value().expect("undamaged"), &bytes[..own]);
+        let mut reader = Reader(&bytes);
+        prop_assert_eq!(reader.value().expect("undamaged"), value);
+        prop_assert_eq!(reader.0, behind);
+    }
+
+    #[test]
+    fn no_bytes_make_reading_panic(payload: Vec<u8>, shape in shape()) {
+        let _ = payload::decode(&payload, &mut |_| Result::<_, Damaged>::Ok(Arc::clone(&shape)));
+        let _ = Reader(&payload).value();
+        let _ = Reader(&payload).raw_value();
+        let _ = ShapeId(0).read(&payload);
+    }
+
+    #[test]
+    fn a_damaged_payload_never_makes_reading_panic(
+        changes in proptest::collection::vec(change(), 1..4),
+        at: prop::sample::Index,
+        byte: u8,
+    ) {
+        let mut log = Log::of(&changes);
+        let at = at.index(log.payload.len());
+        log.payload[at] = byte;
+        let _ = log.read();
+    }
+}
+
+#[test]
+fn values_nested_without_end_are_damaged() {
+    // Arrays of one item, which is an array of one item, ...
+    let bytes = [15, 1].repeat(1_000_000);
+    assert_eq!(Reader(&bytes).value(), Err(Damaged));
+    assert_eq!(Reader(&bytes).raw_value(), Err(Damaged));
+}
+
+#[test]
+fn a_shape_under_the_name_of_another_is_damaged() {
+    let (id, bytes) = ShapeId::of(&Shape::default());
+    assert_eq!(id.read(&bytes), Ok(Shape::default()));
+    assert_eq!(ShapeId(id.0 + 1).read(&bytes), Err(Damaged));
+}
