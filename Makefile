@@ -2,7 +2,7 @@
 # PG_CONFIG chooses the PostgreSQL to build for, CARGO_TARGET_DIR where to build. PG=17 (or 15, 18)
 # chooses one with assertions, built from source: make test PG=17.
 
-.PHONY: help setup demo test unit inside outside lint check-versions private install package release-sql bench nemesis crash fuzz large endurance
+.PHONY: help setup demo test unit inside outside lint check-versions private install package release-sql bench bench-guard nemesis crash fuzz large endurance
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -61,5 +61,8 @@ package: ## build the tree that install copies and print where it is
 release-sql: ## keep the SQL of this version, on the day of its release (sql/released/README.md)
 	@tools/release-sql.sh
 
-bench: setup ## the costs, as ratios: many sources, capture, latency
-	@bench/run
+bench: setup ## the costs beside those of other ways, as ratios; QUICK=1 the short form
+	@QUICK=$(QUICK) bench/run
+
+bench-guard: setup ## instructions per event beside the recorded ones; RECORD=1 records them anew
+	@RECORD=$(RECORD) bench/guard.sh

@@ -29,7 +29,7 @@ done < <(ours)
 if ours '*.sql' | xargs -r grep -nP '\t| +$' /dev/null; then
     say "tabs or blanks at the line's end in SQL"; failed=1
 fi
-for script in $(ours 'tools/*' '*/run' .ci/run); do
+for script in $(ours 'tools/*' 'bench/*.sh' '*/run' .ci/run); do
     bash -n "$script" || failed=1
 done
 # The map of the architecture is of this tree: what it names exists, and no part is left out.
@@ -53,7 +53,7 @@ done < <(git tag --list 'v*')
 [ $failed = 0 ] || die "see above"
 
 if command -v shellcheck >/dev/null; then
-    shellcheck -x -P tools $(ours 'tools/*.sh' '*/run' .ci/run)
+    shellcheck -x -P tools $(ours 'tools/*.sh' 'bench/*.sh' '*/run' .ci/run)
 fi
 if cargo deny --version >/dev/null 2>&1; then
     cargo deny --offline check bans licenses sources

@@ -8,7 +8,7 @@ cd "$ROOT"
 
 # The crates that cannot touch PostgreSQL. The extension's library does not link into a plain test.
 unit() {
-    cargo test --quiet --workspace --exclude event_source --exclude event_source_tests
+    cargo test --quiet --workspace --exclude event_source --exclude event_source_tests --exclude event_source_bench
 }
 
 # Tests in a backend: cargo-pgrx installs a build of its own, with the tests in it, into a third
@@ -21,6 +21,8 @@ inside() {
 # One at a time: several measure how long something takes, and the machine of CI has two cores.
 outside() {
     "$ROOT/tools/private.sh"
+    # Only what the benchmarks calculate; they run by bench/run.
+    [ -n "${TESTS:-}" ] || cargo test --quiet --profile outside -p event_source_bench
     local arguments=()
     read -ra arguments <<< "${TESTS:-}"
     [[ " ${arguments[*]} " == *" -- "* ]] || arguments+=(--)

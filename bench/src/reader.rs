@@ -1,0 +1,253 @@
+//! A client that reads what is in the log, by pages or over one stream, and looks whether all of it comes.
+//!
+//! It runs on the caller's thread, over HTTP/1.1, and reads of each event only what it needs for that: of
+//! single-row transactions each has to come behind the one before.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf as _, BytesMut};
+use event_source_tests::consume::Version;
+use event_source_tests::consume::http::Connection;
+use http_body_util::BodyExt as _;
+use hyper::Response;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+
+/// Whose JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    Native,
+    /// With Fauna's tags.
+    Fauna,
+}
+
+const TXN_TS: &str = r#""txn_ts":"#;
+const CURSOR: &str = r#""cursor":""#;
+const LARGEST_PAGE: u32 = 16_000;
+
+/// What reads one source from its token's start.
+#[derive(Debug)]
+pub struct Reader {
+    address: SocketAddr,
+    token: String,
+    wire: Wire,
+    runtime: Runtime,
+}
+
+/// What was read so far.
+#[derive(Debug, Default)]
+struct Read {
+    events: u64,
+    last: u64,
+}
+
+impl Reader {
+    /// # Panics
+    /// When there is no runtime to be had.
+    #[must_use]
+    pub fn new(address: SocketAddr, token: String, wire: Wire) -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        Self { address, token, wire, runtime }
+    }
+
+    /// Reads all events by the largest pages, and gives the time that it took and the cursor behind them.
+    ///
+    /// # Panics
+    /// When there are not exactly so many, or one comes twice.
+    #[must_use]
+    pub fn pages(&self, events: u64) -> (Duration, String) {
+        let begun = Instant::now();
+        let mut read = Read::default();
+        let mut cursor = None;
+        self.runtime.block_on(async {
+            let mut connection = self.connect().await;
+            loop {
+                let page = self.page(&mut connection, cursor.as_deref(), LARGEST_PAGE).await;
+                read.take(&page);
+                cursor = Some(cursor_of(&page).to_owned());
+                if !page.contains(r#","has_next":true"#) {
+                    break;
+                }
+            }
+        });
+        assert_eq!(read.events, events, "not all events came in pages");
+        (begun.elapsed(), cursor.expect("a page at least"))
+    }
+
+    /// Reads so many events over one stream, and gives the time that it took.
+    ///
+    /// # Panics
+    /// When one is missing, or comes twice.
+    #[must_use]
+    pub fn stream(&self, events: u64) -> Duration {
+        let begun = Instant::now();
+        let mut read = Read::default();
+        self.runtime.block_on(async {
+            let mut connection = self.connect().await;
+            let body = json!({ "token": self.token });
+            let mut body = self.post(&mut connection, Ask::Stream, &body).await.into_body();
+            let mut rest = BytesMut::new();
+            while read.events < events {
+                let frame = body.frame().await.expect("the stream goes on").expect("unbroken");
+                let Ok(data) = frame.into_data() else { continue };
+                rest.extend_from_slice(&data);
+                let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else { continue };
+                read.lines(std::str::from_utf8(&rest[..end]).expect("JSON is UTF-8"));
+                rest.advance(end + 1);
+            }
+        });
+        assert_eq!(read.events, events, "more events came than there are");
+        begun.elapsed()
+    }
+
+    /// Opens a stream as often as asked, each on a connection that is there, and gives the time to the
+    /// first event of each.
+    ///
+    /// # Panics
+    /// When a stream does not open.
+    #[must_use]
+    pub fn first_events(&self, times: u32) -> Vec<Duration> {
+        let first = async || {
+            let mut connection = self.connect().await;
+            let begun = Instant::now();
+            let body = json!({ "token": self.token });
+            let mut body = self.post(&mut connection, Ask::Stream, &body).await.into_body();
+            let mut read = Read::default();
+            while read.events == 0 {
+                let frame = body.frame().await.expect("the stream goes on").expect("unbroken");
+                let data = frame.into_data().unwrap_or_default();
+                read.lines(std::str::from_utf8(&data).expect("a chunk is whole events"));
+            }
+            begun.elapsed()
+        };
+        self.runtime.block_on(async {
+            let mut times_taken = Vec::new();
+            for _ in 0..times {
+                times_taken.push(first().await);
+            }
+            times_taken
+        })
+    }
+
+    /// Asks for the page behind a cursor as often as it can on some connections, and gives the pages a
+    /// second.
+    ///
+    /// # Panics
+    /// When a page is not the empty one that it has to be.
+    #[must_use]
+    pub fn polls(&self, cursor: &str, connections: u32, each: u32) -> f64 {
+        let begun = Instant::now();
+        self.runtime.block_on(async {
+            let poll = async || {
+                let mut connection = self.connect().await;
+                for _ in 0..each {
+                    let page = self.page(&mut connection, Some(cursor), 100).await;
+                    assert!(page.starts_with(r#"{"events":[],"#), "not an empty page: {page}");
+                }
+            };
+            futures_join(connections, poll).await;
+        });
+        f64::from(connections * each) / begun.elapsed().as_secs_f64()
+    }
+
+    /// The time for one page behind a cursor, or from the token's start.
+    ///
+    /// # Panics
+    /// When it does not have so many events.
+    #[must_use]
+    pub fn one_page(&self, cursor: Option<&str>, size: u32) -> Duration {
+        self.runtime.block_on(async {
+            let mut connection = self.connect().await;
+            let begun = Instant::now();
+            let page = self.page(&mut connection, cursor, size).await;
+            let took = begun.elapsed();
+            let mut read = Read::default();
+            read.take(&page);
+            assert_eq!(read.events, u64::from(size), "a page is not full");
+            took
+        })
+    }
+
+    async fn connect(&self) -> Connection {
+        Connection::open(self.address, Version::Http1).await.expect("the server takes connections")
+    }
+
+    async fn page(&self, connection: &mut Connection, cursor: Option<&str>, size: u32) -> String {
+        let mut body = json!({ "token": self.token, "page_size": size });
+        if let Some(cursor) = cursor {
+            body["cursor"] = json!(cursor);
+        }
+        let answer = self.post(connection, Ask::Page, &body).await;
+        let bytes = answer.into_body().collect().await.expect("a whole page").to_bytes();
+        String::from_utf8(bytes.into()).expect("JSON is UTF-8")
+    }
+
+    async fn post(
+        &self,
+        connection: &mut Connection,
+        ask: Ask,
+        body: &Value,
+    ) -> Response<Incoming> {
+        let bearer = format!("Bearer {}", self.token);
+        let (path, headers) = match (self.wire, ask) {
+            (Wire::Native, Ask::Page) => ("/v1/feed", vec![]),
+            (Wire::Native, Ask::Stream) => ("/v1/stream", vec![]),
+            (Wire::Fauna, Ask::Page) => ("/feed/1", vec![("authorization", bearer.as_str())]),
+            (Wire::Fauna, Ask::Stream) => ("/stream/1", vec![("authorization", bearer.as_str())]),
+        };
+        let answer = connection.post(self.address, path, &headers, body).await.expect("an answer");
+        assert_eq!(answer.status(), 200, "{path} is refused");
+        answer
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Ask {
+    Page,
+    Stream,
+}
+
+/// As many at once on one thread.
+async fn futures_join<F: Future<Output = ()>>(count: u32, mut start: impl FnMut() -> F) {
+    let mut all: Vec<_> = (0..count).map(|_| Box::pin(start())).collect();
+    std::future::poll_fn(|context| {
+        all.retain_mut(|one| one.as_mut().poll(context).is_pending());
+        if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+impl Read {
+    /// The events of a page.
+    fn take(&mut self, page: &str) {
+        for (at, name) in page.match_indices(TXN_TS) {
+            self.event(&page[at + name.len()..]);
+        }
+    }
+
+    /// Lines of a stream, statuses among them.
+    fn lines(&mut self, lines: &str) {
+        for line in lines.split('\n') {
+            assert!(!line.starts_with(r#"{"type":"error""#), "the stream ends: {line}");
+            if !line.starts_with(r#"{"type":"status""#) && !line.trim_end().is_empty() {
+                let (_, behind) = line.rsplit_once(TXN_TS).expect("an event says its transaction");
+                self.event(behind);
+            }
+        }
+    }
+
+    fn event(&mut self, behind: &str) {
+        let digits = behind.bytes().take_while(u8::is_ascii_digit);
+        let txn = digits.fold(0, |txn, digit| txn * 10 + u64::from(digit - b'0'));
+        assert!(txn > self.last, "{txn} comes behind {}", self.last);
+        (self.last, self.events) = (txn, self.events + 1);
+    }
+}
+
+/// A page's own cursor: the last one in it.
+fn cursor_of(page: &str) -> &str {
+    let at = page.rfind(CURSOR).expect("a page has a cursor") + CURSOR.len();
+    page[at..].split('"').next().expect("a text ends")
+}

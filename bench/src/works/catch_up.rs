@@ -1,0 +1,82 @@
+//! Reading what was logged while nobody looked: single-row transactions, by pages and over one stream.
+//!
+//! Every peer reads the same number of its own changes. Those with a table read it as one client would:
+//! by COPY, by keyset pages, PGQ by its batches; logical decoding through `pg_recvlogical`.
+
+mod decoded;
+mod tables;
+
+use decoded::{Decoded, Plugin};
+use tables::Tables;
+
+use crate::clusters::{self, has_peer};
+use crate::filled::{self, update_items};
+use crate::reader::{Reader, Wire};
+use crate::turns::turns;
+use crate::work::{Better, Outcome, Run};
+
+pub fn measure(run: &Run) -> Outcome {
+    let events = run.pick(1_000_000, 200_000);
+    let cluster = clusters::full().start();
+    let _serving = cluster.serving();
+    filled::items(&mut cluster.connect());
+    let mint = "SELECT event_source.capture('item'); SELECT event_source('item')";
+    let token = cluster.psql(mint).lines().last().expect("a token").to_owned();
+    update_items(&cluster, events);
+    let reader = |wire| Reader::new(cluster.http(), token.clone(), wire);
+    let (native, fauna) = (reader(Wire::Native), reader(Wire::Fauna));
+    let tables = Tables::start(events);
+    let mut decoded: Vec<Decoded> = [Plugin::Wal2json, Plugin::Pgoutput]
+        .into_iter()
+        .filter(|plugin| plugin.is_here())
+        .map(|plugin| Decoded::write(plugin, events))
+        .collect();
+    let rate = |seconds: f64| events as f64 / seconds / 1000.0;
+    let mut by_pages = || rate(native.pages(events).0.as_secs_f64());
+    let mut by_stream = || rate(native.stream(events).as_secs_f64());
+    let mut fauna_pages = || rate(fauna.pages(events).0.as_secs_f64());
+    let mut fauna_stream = || rate(fauna.stream(events).as_secs_f64());
+    let mut copy = || rate(tables.copy());
+    let mut keyset = || rate(tables.keyset());
+    let mut pgq = || rate(tables.pgq());
+    type Subject<'a> = (&'a str, &'a mut dyn FnMut() -> f64);
+    type Decoding<'a> = (&'a str, Box<dyn FnMut() -> f64 + 'a>);
+    let mut subjects: Vec<Subject<'_>> = vec![
+        ("event_source, pages", &mut by_pages),
+        ("event_source, one stream", &mut by_stream),
+        ("event_source, Fauna's pages", &mut fauna_pages),
+        ("event_source, Fauna's stream", &mut fauna_stream),
+        ("log table, COPY", &mut copy),
+        ("log table, keyset pages", &mut keyset),
+    ];
+    if has_peer("pgq3") {
+        subjects.push(("PGQ, batches", &mut pgq));
+    }
+    let mut decoding: Vec<Decoding<'_>> = Vec::new();
+    for peer in &mut decoded {
+        decoding.push((peer.plugin.name(), Box::new(|| rate(peer.read()))));
+    }
+    for (name, read) in &mut decoding {
+        subjects.push((name, read));
+    }
+    let names: Vec<String> = subjects.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let measured = turns(run.rounds(), &mut subjects);
+    let title = "Changes read per second, of those that were logged before";
+    let mut outcome = Outcome::new(title, "thousand/s", Better::Higher);
+    for (name, samples) in names.iter().zip(measured) {
+        outcome.add(name, "catch-up", samples);
+    }
+    for (subject, limit) in [
+        ("event_source, pages", 700.0),
+        ("event_source, one stream", 700.0),
+        ("event_source, Fauna's pages", 400.0),
+        ("event_source, Fauna's stream", 400.0),
+    ] {
+        outcome.goal_at_least(subject, outcome.median(subject, "catch-up"), limit);
+    }
+    outcome.note(format!(
+        "{events} single-row UPDATEs; the tables of COPY, keyset pages and PGQ were filled in bulk."
+    ));
+    outcome.note("Server, worker and client share the machine's cores.");
+    outcome
+}

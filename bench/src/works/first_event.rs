@@ -1,0 +1,49 @@
+//! How soon a stream that is opened says something, and how often a feed can be polled that has nothing
+//! new.
+
+use crate::clusters;
+use crate::filled::{self, update_items};
+use crate::reader::{Reader, Wire};
+use crate::turns::turns;
+use crate::work::{Better, Outcome, Run, median};
+
+/// Events that are there when a stream is opened.
+const EVENTS: u64 = 1000;
+const STREAMS: u32 = 50;
+const CONNECTIONS: u32 = 16;
+
+pub fn measure(run: &Run) -> Outcome {
+    let polls = run.pick(5_000, 1_000);
+    let cluster = clusters::ours().start();
+    let _serving = cluster.serving();
+    filled::items(&mut cluster.connect());
+    let mint = "SELECT event_source.capture('item'); SELECT event_source('item')";
+    let token = cluster.psql(mint).lines().last().expect("a token").to_owned();
+    update_items(&cluster, EVENTS);
+    let reader = |wire| Reader::new(cluster.http(), token.clone(), wire);
+    let (native, fauna) = (reader(Wire::Native), reader(Wire::Fauna));
+    let (_, end) = native.pages(EVENTS);
+    let first = |reader: &Reader| {
+        let times = reader.first_events(STREAMS);
+        median(&times.iter().map(|time| time.as_secs_f64() * 1e3).collect::<Vec<_>>())
+    };
+    let (stream, poll) = ("POST /stream/1 to its first event", "polls of a feed at its end");
+    let measured = turns(
+        run.rounds(),
+        &mut [
+            (stream, &mut || first(&fauna)),
+            (poll, &mut || native.polls(&end, CONNECTIONS, polls) / 1000.0),
+        ],
+    );
+    let title = "The first event in milliseconds, and thousands of polls a second";
+    let mut outcome = Outcome::new(title, "ms, thousand/s", Better::Lower);
+    for (name, samples) in [stream, poll].into_iter().zip(measured) {
+        outcome.add("event_source", name, samples);
+    }
+    let value = |name| outcome.median("event_source", name);
+    let (first, polls) = (value(stream), value(poll));
+    outcome.goal_at_most(format!("{stream}, ms"), first, 1.0);
+    outcome.goal_at_least(format!("{poll}, thousand/s"), polls, 30.0);
+    outcome.note(format!("Polls on {CONNECTIONS} connections of HTTP/1.1."));
+    outcome
+}

@@ -1,0 +1,141 @@
+//! From the return of COMMIT to the client, one commit after the other at a pace, beside what else tells a
+//! client of a commit.
+//!
+//! Writer and client have one clock: the machine's monotonic one. An event may be heard before the
+//! writer knows that it has committed; then the time is below nothing.
+
+mod hear;
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use event_source_tests::Cluster;
+use event_source_tests::consume::latency::pause_until;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::clusters;
+use crate::turns::turns;
+use crate::work::{Better, Outcome, Run};
+
+/// Who hears of what is inserted into a table of its own.
+struct Subject {
+    name: &'static str,
+    table: &'static str,
+    hear: fn(&Cluster, &'static str, Range<i32>) -> Hearing,
+}
+
+/// Waits until the last number is heard; gives every number, in the order in which they came, and when.
+type Hearing = Box<dyn FnOnce() -> Vec<Moment>>;
+
+/// A number and when it was sent or heard, in nanoseconds of the monotonic clock.
+type Moment = (i32, i64);
+
+const OURS: &str = "event_source";
+
+const SUBJECTS: [Subject; 4] = [
+    Subject { name: OURS, table: "followed", hear: hear::stream },
+    Subject { name: "NOTIFY", table: "notified", hear: hear::notify },
+    Subject { name: "wal2json", table: "decoded", hear: hear::wal2json },
+    Subject { name: "npm postgres subscribe()", table: "subscribed", hear: hear::subscribe },
+];
+
+/// Commits a second.
+const RATES: [u32; 2] = [100, 1000];
+
+pub fn measure(run: &Run) -> Outcome {
+    let seconds = run.pick(4.0, 1.5);
+    let cluster = clusters::decoding(clusters::ours(), "wal2json,pgoutput").start();
+    let _serving = cluster.serving();
+    for Subject { table, .. } in &SUBJECTS {
+        cluster
+            .connect()
+            .batch_execute(&format!("CREATE TABLE {table} (id int PRIMARY KEY)"))
+            .expect("a table can be made");
+    }
+    hear::prepare(&cluster);
+
+    let mut outcome = Outcome::new("Return of COMMIT to client", "ms", Better::Lower);
+    let first = RefCell::new(1);
+    for waits in ["on", "off"] {
+        for rate in RATES {
+            let commits = (f64::from(rate) * seconds) as i32;
+            let slow = RefCell::new(SUBJECTS.map(|_| Vec::new()));
+            let round = |at: usize| {
+                let numbers = first.replace_with(|first| *first + commits);
+                let numbers = numbers..numbers + commits;
+                let mut times = times(&cluster, &SUBJECTS[at], waits, rate, numbers);
+                times.sort_by(f64::total_cmp);
+                let percentile = |percent: usize| times[(times.len() - 1) * percent / 100];
+                slow.borrow_mut()[at].push(percentile(99));
+                percentile(50)
+            };
+            let [ours, notify, wal2json, npm] = SUBJECTS.map(|subject| subject.name);
+            let middle = turns(
+                run.rounds(),
+                &mut [
+                    (ours, &mut || round(0)),
+                    (notify, &mut || round(1)),
+                    (wal2json, &mut || round(2)),
+                    (npm, &mut || round(3)),
+                ],
+            );
+            let at = |percentile| format!("synchronous_commit {waits}, {rate}/s, {percentile}");
+            for (percentile, measured) in [("p50", middle), ("p99", slow.take().into())] {
+                for (subject, samples) in SUBJECTS.iter().zip(measured) {
+                    outcome.add(subject.name, at(percentile), samples);
+                }
+            }
+            let (p50, p99) = (outcome.median(OURS, &at("p50")), outcome.median(OURS, &at("p99")));
+            if waits == "on" {
+                outcome.goal_at_most(at("p50"), p50, 0.25);
+                outcome.goal_at_most(at("p99"), p99, 1.0);
+            } else {
+                let limit = run.machine.flush + 0.25;
+                outcome.goal_at_most(format!("{}: a flush and 0.25 ms", at("p50")), p50, limit);
+            }
+        }
+    }
+    outcome.note(
+        "One session commits one insert after the other; one client listens, a stream over HTTP/2. \
+         Below nothing: heard before the writer was told of its commit.",
+    );
+    outcome
+}
+
+/// Commits at a pace, and gives the milliseconds from the return of each COMMIT until it was heard.
+fn times(
+    cluster: &Cluster,
+    subject: &Subject,
+    waits: &str,
+    rate: u32,
+    numbers: Range<i32>,
+) -> Vec<f64> {
+    let mut writer = cluster.connect();
+    writer.batch_execute(&format!("SET synchronous_commit = {waits}")).expect("it can be set");
+    let insert = format!("INSERT INTO {} VALUES ($1)", subject.table);
+    let insert = writer.prepare(&insert).expect("it can be prepared");
+    let hearing = (subject.hear)(cluster, subject.table, numbers.clone());
+    let pace = Duration::from_secs(1) / rate;
+    let mut at = Instant::now() + pace;
+    let sent: Vec<Moment> = numbers
+        .map(|number| {
+            pause_until(at);
+            // Never two at once: a commit that took long puts off those behind it.
+            at = (at + pace).max(Instant::now());
+            writer.execute(&insert, &[&number]).expect("it commits");
+            (number, now())
+        })
+        .collect();
+    let heard = hearing();
+    let name = subject.name;
+    let order = |moments: &[Moment]| moments.iter().map(|(number, _)| *number).collect::<Vec<_>>();
+    assert_eq!(order(&heard), order(&sent), "{name} hears every commit once and in order");
+    sent.iter().zip(&heard).map(|((_, sent), (_, heard))| (heard - sent) as f64 / 1e6).collect()
+}
+
+/// What Node calls `process.hrtime` and Rust's `Instant` does not give as a number.
+fn now() -> i64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
