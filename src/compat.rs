@@ -137,6 +137,17 @@ pub unsafe fn index_insert(
     }
 }
 
+/// A set of events to wait for, which lives until it is freed.
+pub fn create_wait_set(events: i32) -> *mut pg_sys::WaitEventSet {
+    // SAFETY: a context that lives as long as the process; no owner takes the set away.
+    unsafe {
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        return pg_sys::CreateWaitEventSet(std::ptr::null_mut(), events);
+        #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+        return pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, events);
+    }
+}
+
 /// Installs a signal handler of the server's.
 pub fn on_signal(signal: i32, handler: unsafe extern "C-unwind" fn(i32)) {
     // SAFETY: a handler that is safe in a signal, on the process's only thread.

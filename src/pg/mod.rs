@@ -14,4 +14,5 @@ pub mod subtransaction;
 pub mod timeline;
 pub mod transaction;
 pub mod varlena;
+pub mod wait_set;
 pub mod wal;

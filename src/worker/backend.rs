@@ -3,7 +3,6 @@
 
 use std::ffi::CStr;
 use std::net::TcpListener;
-use std::os::fd::RawFd;
 use std::time::Duration;
 
 use pgrx::pg_sys;
@@ -38,22 +37,14 @@ pub(super) fn reload_requested() -> bool {
     true
 }
 
-/// Waits for the latch, for `readable` (and for room to write), or for the time to pass; ends with
-/// the postmaster.
-pub(super) fn wait(socket: Option<RawFd>, for_room: bool, timeout: Duration) {
-    let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
-    if socket.is_some() {
-        events |= pg_sys::WL_SOCKET_READABLE;
-        if for_room {
-            events |= pg_sys::WL_SOCKET_WRITEABLE;
-        }
-    }
-    let socket = socket.unwrap_or(pg_sys::PGINVALID_SOCKET);
+/// Waits for the latch or for the time to pass; ends with the postmaster.
+pub(super) fn wait(timeout: Duration) {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     let timeout = timeout.as_millis().min(60_000) as std::ffi::c_long;
-    // SAFETY: the process's own latch and an open socket.
+    // SAFETY: the process's own latch.
     unsafe {
         let latch = pg_sys::MyLatch;
-        pg_sys::WaitLatchOrSocket(latch, events as i32, socket, timeout, pg_sys::PG_WAIT_EXTENSION);
+        pg_sys::WaitLatch(latch, events as i32, timeout, pg_sys::PG_WAIT_EXTENSION);
         pg_sys::ResetLatch(latch);
     }
 }

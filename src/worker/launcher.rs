@@ -76,7 +76,7 @@ pub extern "C-unwind" fn event_source_launcher(_argument: pg_sys::Datum) {
             wanted = self::wanted(&wanted);
         }
         let next = launcher.reconcile(&wanted).min(keepers.send(shared));
-        backend::wait(None, false, next);
+        backend::wait(next);
     }
 }
 

@@ -30,6 +30,7 @@ use crate::log::segment;
 use crate::order::shared::{self, Shared, Worker};
 use crate::order::{history_id, wake};
 use crate::pg::transaction;
+use crate::pg::wait_set::WaitSet;
 use crate::{settings, source};
 
 /// An address in use, a missing extension: looked at again after this.
@@ -40,9 +41,10 @@ const SHORT_LIFE: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_millis(1000);
 /// A standby has no committers that would wake the worker.
 const STANDBY: Duration = Duration::from_millis(50);
-/// After a look that found several transactions at once, the next one follows so soon that waking
-/// for each commit would cost the writers more than it brings.
-const BUSY: Duration = Duration::from_micros(250);
+/// The longest that a look waits for company.
+const LONGEST_PAUSE: Duration = Duration::from_millis(3);
+/// More than this found in one look is several: then the next one waits, see [`pause_behind`].
+const SEVERAL: u32 = 3;
 
 thread_local! {
     /// For the exit callback: PostgreSQL exits without unwinding.
@@ -137,7 +139,7 @@ impl Process {
     }
 
     fn pause(&self) {
-        wait(None, false, RETRY);
+        wait(RETRY);
         self.housekeep(None);
     }
 
@@ -205,7 +207,7 @@ impl Process {
         let mut answerer = Answerer::new();
         let mut requests: VecDeque<Task> = VecDeque::new();
         let mut greeted = false;
-        let mut breathed = false;
+        let mut waiter = WaitSet::of(with_pipe(|pipe| pipe.fd()));
         loop {
             let reloaded = self.housekeep(Some(sockets));
             if reloaded {
@@ -279,7 +281,7 @@ impl Process {
                 Some(Kind::HistoryChanged) => leave_to_another(),
                 Some(_) => {
                     // Not at once: an error that lasts would fill the server's log.
-                    wait(None, false, RETRY);
+                    wait(RETRY);
                     continue;
                 }
                 None => {}
@@ -289,27 +291,20 @@ impl Process {
                 continue;
             }
             let followed = greeted && answerer.sources.are_followed();
-            if followed && looked.transactions > 3 && !breathed {
-                breathe();
-                breathed = true;
+            let (for_room, full) = with_pipe(|pipe| (pipe.wants_write(), pipe.is_full()));
+            if followed && !full && looked.transactions > SEVERAL {
+                // Nobody sets the latch meanwhile: this says nowhere that it waits.
+                waiter.wait(for_room, pause_behind(looked.transactions));
                 continue;
             }
-            breathed = false;
-            self.wait_for_work(&tailer, &settler, followed);
+            // While nobody follows, or the server has no room, news are nothing to stay awake for: the
+            // committers are spared the wake-up, and a look once a second keeps the tail short.
+            if !followed || full || self.standby || self.nothing_to_look_at(&tailer) {
+                let longest = if self.standby { STANDBY } else { settler.limit(IDLE) };
+                waiter.wait(for_room, longest);
+            }
+            self.place.waiting.store(wake::AWAKE, SeqCst);
         }
-    }
-
-    /// Waits unless a look would find something.
-    fn wait_for_work(&self, tailer: &Tailer, settler: &Settler, followed: bool) {
-        let (fd, for_room, full) =
-            with_pipe(|pipe| (pipe.fd(), pipe.wants_write(), pipe.is_full()));
-        // While nobody follows, or the server has no room, news are nothing to stay awake for: the
-        // committers are spared the wake-up, and a look once a second keeps the tail short.
-        if !followed || full || self.standby || self.nothing_to_look_at(tailer) {
-            let longest = if self.standby { STANDBY } else { settler.limit(IDLE) };
-            wait(Some(fd), for_room, longest);
-        }
-        self.place.waiting.store(wake::AWAKE, SeqCst);
     }
 
     /// Says that it waits and only then looks: a commit in between is not missed.
@@ -333,14 +328,14 @@ fn leave_to_another() -> ! {
     unsafe { compat::exit_process(1) }
 }
 
-fn extension_gone() -> Error {
-    Error::new(Kind::SourceGone, "extension event_source was dropped from the database")
+/// How long the next look waits, without being woken, behind one that found several transactions. What a look
+/// costs (a flush, a snapshot, a message, two wake-ups) is shared by what it finds: under load by dozens.
+fn pause_behind(transactions: u32) -> Duration {
+    Duration::from_millis(1 + u64::from(transactions / 16)).min(LONGEST_PAUSE)
 }
 
-/// A moment without being woken, before one more look.
-#[expect(clippy::disallowed_methods, reason = "not being woken in between is what it is for")]
-fn breathe() {
-    std::thread::sleep(BUSY);
+fn extension_gone() -> Error {
+    Error::new(Kind::SourceGone, "extension event_source was dropped from the database")
 }
 
 /// Why a server is no longer served.

@@ -120,9 +120,16 @@ impl Hub {
             ToServer::Stop => self.stop(),
             message => {
                 let limit = self.config.borrow().tail_memory_bytes as usize;
-                let answer = self.lock().receive(self, message, limit);
+                let (answer, is_asked) = {
+                    let mut state = self.lock();
+                    let answer = state.receive(self, message, limit);
+                    (answer, !state.outgoing.is_empty())
+                };
                 hand_out(answer);
-                self.outgoing.notify_one();
+                // Most tails ask the worker for nothing: its writer need not wake up for each.
+                if is_asked {
+                    self.outgoing.notify_one();
+                }
             }
         }
     }
