@@ -257,7 +257,7 @@ impl<'a> Reader<'a> {
             Ok(self.judged(position, verdict, cost, |events, kind, position| {
                 let NetChange { key, before, after, .. } = change;
                 let bytes = before.iter().chain(&after).map(log::image_size).sum();
-                events.push(&Event { kind, position, key, before, after });
+                events.push(Event { kind, position, key, before, after });
                 bytes
             }))
         })

@@ -16,7 +16,7 @@
 //! - [`sources`]: the definitions that are evaluated for open streams
 //! - [`grants`]: what the streams were opened by; [`rights`]: whether it may have changed;
 //!   [`review`]: looking at it again
-//! - [`tail`]: what was committed since the last look
+//! - [`tail`]: what was committed since the last look; [`found`]: what of it somebody sees
 //! - [`prepared`]: stamps for prepared transactions that nobody else stamps
 //! - [`answer`]: the server's requests
 //! - [`keepers`]: the launcher's side of them: when to start one
@@ -26,6 +26,7 @@
 mod answer;
 mod backend;
 mod child;
+mod found;
 mod grants;
 mod keeper;
 mod keepers;

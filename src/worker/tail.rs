@@ -5,24 +5,19 @@
 //! when it was committed. Heartbeat stamps, which let a standby and the next token know how far
 //! everything is closed, are written here too.
 
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event_source_door::message::{SourceId, Tail, TailChange, ToServer};
-use event_source_model::cost::Cost;
-use event_source_model::event::EventType;
-use event_source_model::net::NetChange;
+use event_source_door::message::{Changes, SourceId, Tail, ToServer};
 use event_source_model::position::Position;
 use pgrx::pg_sys;
 
+use super::found::Found;
 use super::rights;
 use super::sources::Sources;
 use crate::error::{Error, Kind, Result};
 use crate::log::fingerprint::{self, Fingerprints};
 use crate::log::stamps::Stamps;
-use crate::log::{self, floor, transaction};
+use crate::log::{self, floor};
 use crate::order::history;
 use crate::order::reading::Reading;
 use crate::order::shared::Shared;
@@ -31,13 +26,6 @@ use crate::settings;
 
 /// A look ends after this many transactions, so that requests are not kept waiting.
 const MOST_TRANSACTIONS: u32 = 1_000;
-/// A tail message is sent after this many changes.
-const MOST_CHANGES: usize = 500;
-/// A tail message is sent once its images come to this: 500 large rows would not fit a frame.
-const MOST_BYTES: usize = 1024 * 1024;
-/// A look ends after the transaction with which its images come to this: what it finds waits in
-/// the worker's memory until the look is over.
-const MOST_BYTES_AT_ONCE: usize = 8 * 1024 * 1024;
 /// A heartbeat stamp is written at least this often: see `order::prime` for what rests on it.
 const RAREST_BEAT: Duration = Duration::from_secs(30);
 /// Where nothing was committed, whoever has work to do looks this often: a look begins a transaction.
@@ -173,12 +161,8 @@ impl Tailer {
         }
         sources.matcher.begin();
         end_failed(sources, out);
-        let mut changes = Vec::new();
-        let mut looked_at = LookedAt::begin();
-        let (mut bytes, mut bytes_before) = (0, 0);
         let mut closed = reading.closed;
-        // Where a part of a look leaves everything.
-        let (begin, before) = (end.clone(), self.closed());
+        let mut found = Found::begin(end.clone(), self.closed());
         let mut stamps = Stamps::forward(since.max(self.seen), reading.closed)?;
         let floor = floor::current()?;
         if floor > since.max(self.seen) {
@@ -195,61 +179,23 @@ impl Tailer {
             let wanted = stamp.collections.as_slice().iter().any(|&c| sources.matcher.wants(c));
             if wanted && stamp.by_key {
                 let closed = stamp.txn_ts - 1;
-                let looked_at = looked_at.end();
-                out.push(ToServer::Tail(Tail { since, end, closed, changes, looked_at }));
+                out.push(found.end(end, closed));
                 self.leave_out(Position::after(stamp.txn_ts).with(fingerprint), out);
                 looked.more = true;
                 return Ok(looked);
             }
             if wanted {
-                let from = Position::after(since);
-                // Walked to its end: nothing below breaks.
-                let _: ControlFlow<()> =
-                    transaction::visit(&stamps, &stamp, &from, &mut |position, change| {
-                        if change.rewrite {
-                            out.push(ToServer::Forget);
-                        }
-                        looked_at.add(&change);
-                        let mut matches = sources.matcher.matches(&change);
-                        let mut ended = Vec::new();
-                        end_all(sources, matches.failed, &mut ended);
-                        for (source, _) in &matches.seen_by {
-                            sources.review(*source, &mut ended)?;
-                        }
-                        if !ended.is_empty() {
-                            // What these saw before comes before their end.
-                            let changes = std::mem::take(&mut changes);
-                            bytes_before += std::mem::take(&mut bytes);
-                            out.push(part(&begin, before, changes));
-                            out.append(&mut ended);
-                            matches.seen_by.retain(|(source, _)| sources.get(*source).is_some());
-                        }
-                        let position = position.with(fingerprint);
-                        if let Some(change) = seen(matches.seen_by, position, change) {
-                            let images = change.before.iter().chain(&change.after);
-                            bytes += images.map(|i| log::image_size(i)).sum::<usize>();
-                            changes.push(change);
-                        }
-                        if changes.len() >= MOST_CHANGES || bytes >= MOST_BYTES {
-                            let changes = std::mem::take(&mut changes);
-                            bytes_before += std::mem::take(&mut bytes);
-                            out.push(part(&begin, before, changes));
-                        }
-                        Ok(ControlFlow::Continue(()))
-                    })?;
+                found.transaction(&stamps, &stamp, fingerprint, sources, out)?;
             }
             end = Position::after(stamp.txn_ts).with(fingerprint);
-            if looked.transactions == MOST_TRANSACTIONS
-                || bytes_before + bytes >= MOST_BYTES_AT_ONCE
-            {
+            if looked.transactions == MOST_TRANSACTIONS || found.is_much() {
                 closed = stamp.txn_ts;
                 looked.more = true;
                 break;
             }
         }
         if looked.transactions > 0 || self.told.elapsed() >= QUIET {
-            let looked_at = looked_at.end();
-            out.push(ToServer::Tail(Tail { since, end: end.clone(), closed, changes, looked_at }));
+            out.push(found.end(end.clone(), closed));
             self.told = Instant::now();
             self.published = Some(end);
         }
@@ -308,57 +254,8 @@ impl Tailer {
     }
 }
 
-/// A part of a look: nothing is closed by it, since the rest of the transaction follows.
-fn part(begin: &Position, closed: i64, changes: Vec<TailChange>) -> ToServer {
-    ToServer::Tail(Tail { changes, ..empty(begin.txn_ts, begin.clone(), closed) })
-}
-
 fn empty(since: i64, end: Position, closed: i64) -> Tail {
-    Tail { since, end, closed, changes: Vec::new(), looked_at: Vec::new() }
-}
-
-/// What a look evaluates, by collection. The time is measured as a whole and shared out by changes.
-struct LookedAt {
-    begun: Instant,
-    costs: BTreeMap<u64, Cost>,
-}
-
-impl LookedAt {
-    fn begin() -> Self {
-        Self { begun: Instant::now(), costs: BTreeMap::new() }
-    }
-
-    fn add(&mut self, change: &NetChange) {
-        let cost = self.costs.entry(change.collection).or_default();
-        *cost += Cost::of(change.before.iter().chain(&change.after));
-    }
-
-    fn end(self) -> Vec<(u64, Cost)> {
-        let all: u64 = self.costs.values().map(|cost| cost.changes).sum();
-        let micros = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let share = |(collection, cost): (u64, Cost)| {
-            (collection, Cost { micros: micros * cost.changes / all.max(1), ..cost })
-        };
-        self.costs.into_iter().map(share).collect()
-    }
-}
-
-/// The change and who sees it, if anybody does.
-fn seen(
-    seen_by: Vec<(SourceId, EventType)>,
-    position: Position,
-    change: NetChange,
-) -> Option<TailChange> {
-    if seen_by.is_empty() {
-        return None;
-    }
-    Some(TailChange {
-        position,
-        key: change.key,
-        before: change.before.map(Arc::new),
-        after: change.after.map(Arc::new),
-        seen_by,
-    })
+    Tail { since, end, closed, changes: Changes::default(), looked_at: Vec::new() }
 }
 
 /// Ends the sources that DDL since the last look has left without their index or table.
@@ -367,7 +264,11 @@ fn end_failed(sources: &mut Sources, out: &mut Vec<ToServer>) {
     end_all(sources, failed, out);
 }
 
-fn end_all(sources: &mut Sources, failed: Vec<(SourceId, Error)>, out: &mut Vec<ToServer>) {
+pub(super) fn end_all(
+    sources: &mut Sources,
+    failed: Vec<(SourceId, Error)>,
+    out: &mut Vec<ToServer>,
+) {
     for (source, error) in failed {
         sources.end(source);
         out.push(ToServer::Ended { source, refusal: error.into() });

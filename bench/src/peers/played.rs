@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use event_source_door::frame::{self, Reader};
-use event_source_door::message::{Config, Opened, Tail, TailChange, ToServer, ToWorker};
+use event_source_door::message::{Changes, Config, Opened, Tail, ToServer, ToWorker};
 use event_source_model::event::{EventType, View};
 use event_source_model::image::{Column, Image, Key, Shape};
+use event_source_model::net::NetChange;
 use event_source_model::position::Position;
 use event_source_model::source::Start;
 use event_source_model::value::Value;
@@ -80,7 +81,8 @@ impl Subject for Played {
         while self.sent < end {
             let until = end.min(self.sent + per_tail);
             let (since, closed) = (BEGIN + self.sent as i64, BEGIN + until as i64);
-            let changes = (self.sent..until).map(change).collect();
+            let mut changes = Changes::default();
+            (self.sent..until).for_each(|number| push(&mut changes, number));
             let tail = Tail { changes, ..empty(since, closed) };
             frame::push(&mut bytes, &ToServer::Tail(tail)).expect("short");
             self.sent = until;
@@ -164,21 +166,23 @@ fn config() -> Config {
 
 fn empty(since: i64, closed: i64) -> Tail {
     let end = Position::after(closed);
-    Tail { since, end, closed, changes: Vec::new(), looked_at: Vec::new() }
+    Tail { since, end, closed, changes: Changes::default(), looked_at: Vec::new() }
 }
 
-/// The change with this number, in the transaction behind it.
-fn change(number: u64) -> TailChange {
+/// Adds the change with this number, in the transaction behind it.
+fn push(changes: &mut Changes, number: u64) {
     let column = |attnum, name: &str| Column { attnum, name: name.to_owned() };
     let shape = Shape { columns: vec![column(1, "id"), column(2, "name")], key: vec![0] };
     let values = vec![Value::BigInt(7), Value::Text(text(number))];
-    TailChange {
-        position: Position::at(BEGIN + number as i64 + 1, 0),
+    let change = NetChange {
+        collection: COLLECTION,
         key: Some(Key(vec![Value::BigInt(7)])),
         before: None,
-        after: Some(Arc::new(Image { shape: Arc::new(shape), values })),
-        seen_by: vec![(SOURCE, EventType::Add)],
-    }
+        after: Some(Image { shape: Arc::new(shape), values }),
+        rewrite: false,
+    };
+    let position = Position::at(BEGIN + number as i64 + 1, 0);
+    changes.push(position, &change, vec![(SOURCE, EventType::Add)]);
 }
 
 /// As long as a product's description.

@@ -5,10 +5,12 @@
 //! bytes.
 //!
 //! - [`message`]: what is said
+//! - [`changes`]: the changes of a tail
 //! - [`frame`]: how it is cut into bytes
 //! - [`listen`]: where the server is to be found
 #![forbid(unsafe_code)]
 
+pub mod changes;
 pub mod frame;
 pub mod listen;
 pub mod message;

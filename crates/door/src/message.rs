@@ -5,19 +5,18 @@
 //! rule on which a stream's exactness rests: **a [`ToServer::Batch`] that says `live` is up to date
 //! with every tail sent before it, and every tail sent after it goes on from there.**
 
-use std::sync::Arc;
-
 use event_source_model::cost::Cost;
-use event_source_model::event::{EventType, Page, Refusal, View};
+use event_source_model::event::{Page, Refusal, View};
 use event_source_model::events::Events;
-use event_source_model::image::{Image, Key};
 use event_source_model::position::Position;
 use event_source_model::query::{Answered, Ask, Failure};
 use event_source_model::source::Start;
 use serde::{Deserialize, Serialize};
 
+pub use crate::changes::{Changes, TailChange};
+
 /// Raised with every change to a type below. The worker refuses a server of another version.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// Numbers a request of the server's; the answer carries it.
 pub type RequestId = u64;
@@ -197,18 +196,7 @@ pub struct Tail {
     pub end: Position,
     /// The closed timestamp: nothing else is there up to it.
     pub closed: i64,
-    /// Ascending by position.
-    pub changes: Vec<TailChange>,
+    pub changes: Changes,
     /// By collection: what was evaluated for it, wanted by somebody or not.
     pub looked_at: Vec<(u64, Cost)>,
-}
-
-/// A net change and the sources that see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TailChange {
-    pub position: Position,
-    pub key: Option<Key>,
-    pub before: Option<Arc<Image>>,
-    pub after: Option<Arc<Image>>,
-    pub seen_by: Vec<(SourceId, EventType)>,
 }

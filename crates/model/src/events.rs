@@ -1,27 +1,27 @@
-//! Events on their way from the log to a renderer: many in one piece of memory, each as the log has it.
+//! Events on their way from the log to a renderer: many in one piece of memory, each as the log would have it.
 //!
-//! An event that is all that its transaction did is not read on the way: its payload is copied as it is,
-//! and whoever renders it decodes it then, one at a time, so that what is decoded stays in the nearest
-//! cache and no allocation outlives the event. Others carry their images.
+//! An event that is all that its transaction did is not read on the way: its payload is copied as it is.
+//! Others are made payloads. Whoever renders one decodes it then, one at a time, so that what is decoded
+//! stays in the nearest cache and no allocation outlives the event.
 
 use std::sync::Arc;
 
-use serde::de::Visitor;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::encoding::{Damaged, Reader, put_number};
 use crate::event::{Event, EventType};
-use crate::image::{Image, Key, Shape};
+use crate::image::Shape;
+use crate::named::Named;
 use crate::net::NetChange;
 use crate::payload::{self, ShapeId};
 use crate::position::Position;
 
 /// Events in order. Equal when their bytes are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Events {
     count: u32,
-    /// Those that payloads of the log name.
-    shapes: Vec<(ShapeId, Arc<Shape>)>,
+    shapes: Named,
+    #[serde(with = "serde_bytes")]
     bytes: Vec<u8>,
 }
 
@@ -35,10 +35,8 @@ pub enum Sides {
 
 /// The flags beside the kind in an event's first byte.
 const KIND: u8 = 0b11;
-/// A payload of the log follows rather than images.
-const LOGGED: u8 = 1 << 2;
 /// The position has more than a txn_ts, an ordinal and a fingerprint.
-const WHOLE: u8 = 1 << 3;
+const WHOLE: u8 = 1 << 2;
 
 impl Events {
     pub fn len(&self) -> usize {
@@ -55,11 +53,13 @@ impl Events {
     }
 
     /// Adds an event.
-    pub fn push(&mut self, event: &Event) {
-        self.head(event.kind, &event.position, 0);
-        let (key, before, after) = (&event.key, &event.before, &event.after);
-        let images = postcard::to_stdvec(&(key, before, after));
-        self.content(&images.expect("images are plain data and encode"));
+    pub fn push(&mut self, event: Event) {
+        let Event { kind, position, key, before, after } = event;
+        let change = NetChange { collection: 0, key, before, after, rewrite: false };
+        let mut payload = Vec::new();
+        payload::encode_net(&change, &mut |shape| self.shapes.name(shape), &mut payload);
+        self.head(kind, &position);
+        self.content(&payload);
     }
 
     /// Adds an event by the payload of the transaction that did nothing else.
@@ -70,10 +70,8 @@ impl Events {
         payload: &[u8],
         shape: &(ShapeId, Arc<Shape>),
     ) {
-        if !self.shapes.iter().any(|(id, _)| *id == shape.0) {
-            self.shapes.push(shape.clone());
-        }
-        self.head(kind, position, LOGGED);
+        self.shapes.add(shape);
+        self.head(kind, position);
         self.content(payload);
     }
 
@@ -91,11 +89,11 @@ impl Events {
         self.iter(Sides::Both).collect()
     }
 
-    fn head(&mut self, kind: EventType, position: &Position, logged: u8) {
+    fn head(&mut self, kind: EventType, position: &Position) {
         let Position { txn_ts, ordinal, within, skipping, fingerprint, snapshot } = position;
         let is_plain = within.is_none() && skipping.is_none() && snapshot.is_none();
         let whole = if is_plain { 0 } else { WHOLE };
-        self.bytes.push(code(kind) | logged | whole);
+        self.bytes.push(code(kind) | whole);
         if is_plain {
             self.bytes.extend(txn_ts.to_le_bytes());
             self.bytes.extend(fingerprint.to_le_bytes());
@@ -125,9 +123,8 @@ fn code(kind: EventType) -> u8 {
 /// An event that was found and not decoded.
 struct Raw<'a> {
     kind: EventType,
-    flags: u8,
     position: Position,
-    content: &'a [u8],
+    payload: &'a [u8],
 }
 
 impl<'a> Raw<'a> {
@@ -146,22 +143,13 @@ impl<'a> Raw<'a> {
         } else {
             postcard::from_bytes(rest.counted()?).map_err(|_| Damaged)?
         };
-        Ok(Self { kind, flags, position, content: rest.counted()? })
+        Ok(Self { kind, position, payload: rest.counted()? })
     }
 
-    fn decode(self, sides: Sides, shapes: &[(ShapeId, Arc<Shape>)]) -> Result<Event, Damaged> {
-        let (kind, position) = (self.kind, self.position);
-        if self.flags & LOGGED == 0 {
-            let images = postcard::from_bytes::<(Option<Key>, Option<Image>, Option<Image>)>;
-            let (key, before, after) = images(self.content).map_err(|_| Damaged)?;
-            return Ok(Event { kind, position, key, before, after });
-        }
-        let shape = &mut |id| {
-            let found = shapes.iter().find(|(known, _)| *known == id);
-            found.map(|(_, shape)| Arc::clone(shape)).ok_or(Damaged)
-        };
+    fn decode(self, sides: Sides, shapes: &Named) -> Result<Event, Damaged> {
+        let Self { kind, position, payload } = self;
         let with_before = sides == Sides::Both || kind == EventType::Remove;
-        let change = payload::decode_only(self.content, shape, with_before)?.alone();
+        let change = payload::decode_net(payload, shapes, with_before)?;
         let NetChange { key, before, after, .. } = change;
         Ok(Event { kind, position, key, before, after })
     }
@@ -170,7 +158,7 @@ impl<'a> Raw<'a> {
 impl FromIterator<Event> for Events {
     fn from_iter<T: IntoIterator<Item = Event>>(events: T) -> Self {
         let mut all = Self::default();
-        events.into_iter().for_each(|event| all.push(&event));
+        events.into_iter().for_each(|event| all.push(event));
         all
     }
 }
@@ -181,53 +169,11 @@ impl From<Vec<Event>> for Events {
     }
 }
 
-impl Serialize for Events {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.count, &self.shapes, Bytes(&self.bytes)).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Events {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (count, shapes, OwnedBytes(bytes)) = Deserialize::deserialize(deserializer)?;
-        Ok(Self { count, shapes, bytes })
-    }
-}
-
-/// Bytes that are written in one piece.
-struct Bytes<'a>(&'a [u8]);
-
-impl Serialize for Bytes<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
-    }
-}
-
-struct OwnedBytes(Vec<u8>);
-
-impl<'de> Deserialize<'de> for OwnedBytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Copied;
-        impl Visitor<'_> for Copied {
-            type Value = OwnedBytes;
-
-            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                out.write_str("bytes")
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-                Ok(OwnedBytes(bytes.to_vec()))
-            }
-        }
-        deserializer.deserialize_bytes(Copied)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::change::{Change, RowVersion, Side};
-    use crate::image::Column;
+    use crate::image::{Column, Image, Key};
     use crate::value::Value;
 
     fn image(id: i64, text: &str) -> Image {
@@ -263,13 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_log_has_and_what_has_images_come_back_alike_and_in_order() {
+    fn what_the_log_has_and_what_was_made_of_several_changes_come_back_alike_and_in_order() {
         let plain = Position::at(1_000_000, 3).with(77);
         let skipping = Position { skipping: Some(9), ..Position::after(1_000_100) };
         let wanted = vec![event(5, plain.clone()), event(5, skipping.clone()), event(8, plain)];
         let mut events = Events::default();
         events.push_logged(EventType::Update, &wanted[0].position, &logged(5), &shape());
-        events.push(&wanted[1]);
+        events.push(wanted[1].clone());
         events.push_logged(EventType::Update, &wanted[2].position, &logged(8), &shape());
         assert_eq!(events.len(), 3);
         assert_eq!(events.to_vec().expect("undamaged"), wanted);

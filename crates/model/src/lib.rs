@@ -26,6 +26,7 @@
 //! - [`cost`]: what reading took
 //! - [`event`]: a net change seen through a source, and why a reader was refused
 //! - [`events`]: many of them, on their way to a renderer
+//! - [`named`]: the shapes that their payloads name
 #![forbid(unsafe_code)]
 
 pub mod change;
@@ -36,6 +37,7 @@ pub mod events;
 pub mod fingerprint;
 pub mod image;
 pub mod look;
+pub mod named;
 pub mod net;
 pub mod payload;
 pub mod place;

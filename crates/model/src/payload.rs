@@ -13,6 +13,8 @@ use sha2::{Digest as _, Sha256};
 use crate::change::{Change, RowVersion, Side};
 use crate::encoding::{Damaged, Reader, Values, put_number};
 use crate::image::{Image, Shape};
+use crate::named::Named;
+use crate::net::NetChange;
 
 /// By what the log knows a shape: a hash, so that the same shape has the same name in every session,
 /// on a standby and after a failover, and no name ever means another one.
@@ -133,42 +135,88 @@ pub fn encode(change: &Change, id: &mut dyn FnMut(&Arc<Shape>) -> ShapeId, out: 
     put_images(change, id, out);
 }
 
+/// Encodes what a transaction did to a row as if one command had done it and nothing else.
+pub fn encode_net(
+    change: &NetChange,
+    id: &mut dyn FnMut(&Arc<Shape>) -> ShapeId,
+    out: &mut Vec<u8>,
+) {
+    let (before, after) = (change.before.as_ref().map(of_net), change.after.as_ref().map(of_net));
+    Head {
+        kind: kind_of(before, after),
+        rewrite: change.rewrite,
+        collection: change.collection,
+        command: 0,
+        fired: 0,
+    }
+    .put(out);
+    put_sides(before, after, id, out);
+}
+
 /// Which images a change has.
 pub fn kind(change: &Change) -> Kind {
-    match (&change.before, &change.after) {
-        (None, None) => Kind::Neither,
-        (None, Some(_)) => Kind::Insert,
-        (Some(_), None) => Kind::Delete,
-        (Some(before), Some(after)) => {
-            let (old, new) = (&before.image.shape, &after.image.shape);
-            if Arc::ptr_eq(old, new) || old == new { Kind::Update } else { Kind::Both }
-        }
-    }
+    kind_of(change.before.as_ref().map(of), change.after.as_ref().map(of))
 }
 
 /// Encodes the images of a change.
 pub fn put_images(change: &Change, id: &mut dyn FnMut(&Arc<Shape>) -> ShapeId, out: &mut Vec<u8>) {
-    if let Some(after) = &change.after {
-        put_side(out, id(&after.image.shape), after);
+    put_sides(change.before.as_ref().map(of), change.after.as_ref().map(of), id, out);
+}
+
+/// An image and the version that it was.
+type Versioned<'a> = (&'a Image, RowVersion);
+
+fn of(side: &Side) -> Versioned<'_> {
+    (&side.image, side.version)
+}
+
+/// Whoever has a net change has no more use for versions.
+fn of_net(image: &Image) -> Versioned<'_> {
+    (image, RowVersion { table: 0, block: 0, offset: 0, made_by: None })
+}
+
+fn kind_of(before: Option<Versioned<'_>>, after: Option<Versioned<'_>>) -> Kind {
+    match (before, after) {
+        (None, None) => Kind::Neither,
+        (None, Some(_)) => Kind::Insert,
+        (Some(_), None) => Kind::Delete,
+        // Arcs of one shape are equal without being looked into.
+        (Some((old, _)), Some((new, _))) if old.shape == new.shape => Kind::Update,
+        (Some(_), Some(_)) => Kind::Both,
     }
-    match (kind(change), &change.before, &change.after) {
-        (Kind::Update, Some(before), Some(after)) => {
-            put_version(out, &before.version);
-            let values = before.image.values.iter().zip(&after.image.values).enumerate();
+}
+
+fn put_sides(
+    before: Option<Versioned<'_>>,
+    after: Option<Versioned<'_>>,
+    id: &mut dyn FnMut(&Arc<Shape>) -> ShapeId,
+    out: &mut Vec<u8>,
+) {
+    if let Some(after) = after {
+        put_side(out, id, after);
+    }
+    match (kind_of(before, after), before, after) {
+        (Kind::Update, Some((before, version)), Some((after, _))) => {
+            put_version(out, &version);
+            let values = before.values.iter().zip(&after.values).enumerate();
             for (at, (old, _)) in values.filter(|(_, (old, new))| old != new) {
                 put_difference(out, at);
                 Values(out).value(old);
             }
             put_end(out);
         }
-        (_, Some(before), _) => put_side(out, id(&before.image.shape), before),
+        (_, Some(before), _) => put_side(out, id, before),
         _ => {}
     }
 }
 
-fn put_side(out: &mut Vec<u8>, shape: ShapeId, side: &Side) {
-    put_image(out, shape, &side.version);
-    side.image.values.iter().for_each(|value| Values(out).value(value));
+fn put_side(
+    out: &mut Vec<u8>,
+    id: &mut dyn FnMut(&Arc<Shape>) -> ShapeId,
+    (image, version): Versioned<'_>,
+) {
+    put_image(out, id(&image.shape), &version);
+    image.values.iter().for_each(|value| Values(out).value(value));
 }
 
 /// Finds the shape of a name.
@@ -190,16 +238,13 @@ pub fn decode<E: From<Damaged>>(
     Ok(changes)
 }
 
-/// Reads the only change of a payload, without the old image beside a new one if that is not wanted.
+/// What the only change of a payload did to its row, without the old image beside a new one if that is not
+/// wanted.
 ///
 /// # Errors
 /// As [`decode`].
-pub fn decode_only<E: From<Damaged>>(
-    payload: &[u8],
-    shapes: &mut Shapes<'_, E>,
-    with_before: bool,
-) -> Result<Change, E> {
-    read(&mut Reader(payload), shapes, with_before)
+pub fn decode_net(payload: &[u8], shapes: &Named, with_before: bool) -> Result<NetChange, Damaged> {
+    Ok(read(&mut Reader(payload), &mut |id| shapes.find(id), with_before)?.alone())
 }
 
 fn read<E: From<Damaged>>(

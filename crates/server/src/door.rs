@@ -1,7 +1,7 @@
 //! The server's side of the door: reads the worker's messages in order, writes the hub's.
 //!
-//! Tails that came in one read are handed on as one. It runs in one task. It ends when the pair does, and the process ends with it: without its
-//! worker a server could only serve what is no longer true.
+//! Tails that came in one read are handed on as one. It runs in one task. It ends when the pair does, and
+//! the process ends with it: without its worker a server could only serve what is no longer true.
 
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
@@ -142,7 +142,7 @@ fn join(tail: &mut Tail, next: Tail) -> Result<(), Box<Tail>> {
     }
     tail.end = next.end;
     tail.closed = next.closed;
-    tail.changes.extend(next.changes);
+    tail.changes.append(next.changes);
     for (collection, cost) in next.looked_at {
         match tail.looked_at.iter_mut().find(|(looked_at, _)| *looked_at == collection) {
             Some((_, sum)) => *sum += cost,
@@ -164,7 +164,7 @@ async fn write(mut to: OwnedWriteHalf, hub: &Hub) -> Result<(), DoorError> {
 
 #[cfg(test)]
 mod tests {
-    use event_source_door::message::TailChange;
+    use event_source_door::message::{Changes, TailChange};
     use event_source_model::cost::Cost;
     use event_source_model::position::Position;
 
@@ -173,17 +173,16 @@ mod tests {
     fn tail(since: i64, closed: i64, changes: &[i64]) -> Tail {
         let change = |txn_ts: &i64| TailChange {
             position: Position::at(*txn_ts, 0),
-            key: None,
-            before: None,
-            after: None,
+            payload: Vec::new(),
             seen_by: Vec::new(),
         };
+        let list = changes.iter().map(change).collect();
         let cost = Cost { changes: changes.len() as u64, bytes: 1, micros: 2 };
         Tail {
             since,
             end: Position::after(closed),
             closed,
-            changes: changes.iter().map(change).collect(),
+            changes: Changes { list, ..Changes::default() },
             looked_at: vec![(11, cost)],
         }
     }

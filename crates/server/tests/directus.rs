@@ -3,20 +3,17 @@
 
 mod support;
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use event_source_door::message::{Tail, TailChange, ToServer, ToWorker};
+use event_source_door::message::{Changes, Tail, ToServer, ToWorker};
 use event_source_model::event::{EventType, Reason, Refusal};
-use event_source_model::image::Key;
+use event_source_model::net::NetChange;
 use event_source_model::position::Position;
 use event_source_model::query::{Answer, Answered, Ask, Constant};
-use event_source_model::value::Value as Column;
 use serde_json::{Value, json};
 use support::socket::{Said, Socket, ask_one};
 use support::worker::Worker;
-use support::{HISTORY, config, empty_tail, opened, row, view};
+use support::{HISTORY, config, empty_tail, net, opened, row, view};
 use tokio_tungstenite::tungstenite::Message;
 
 /// What the server asks by a credential.
@@ -76,24 +73,25 @@ async fn subscribe(worker: &mut Worker, socket: &mut Socket, more: Value) -> Ask
     ask
 }
 
+/// Where a change stands, what it did, and what that is to the set.
+type Placed = (Position, NetChange, EventType);
+
 /// In one transaction the row `id` is what it was and becomes what it is.
-fn change(txn_ts: i64, ordinal: u32, id: i64, kind: EventType) -> TailChange {
-    let image = || Some(Arc::new(row(id, "x")));
+fn change(txn_ts: i64, ordinal: u32, id: i64, kind: EventType) -> Placed {
+    let image = || Some(row(id, "x"));
     let (before, after) = match kind {
         EventType::Add => (None, image()),
         EventType::Update | EventType::HistoryRewrite => (image(), image()),
         EventType::Remove => (image(), None),
     };
-    TailChange {
-        position: Position::at(txn_ts, ordinal),
-        key: Some(Key(vec![Column::BigInt(id)])),
-        before,
-        after,
-        seen_by: vec![(support::SOURCE, kind)],
-    }
+    (Position::at(txn_ts, ordinal), net(before, after), kind)
 }
 
-fn tail(since: i64, closed: i64, changes: Vec<TailChange>) -> Tail {
+fn tail(since: i64, closed: i64, placed: Vec<Placed>) -> Tail {
+    let mut changes = Changes::default();
+    for (position, change, kind) in placed {
+        changes.push(position, &change, vec![(support::SOURCE, kind)]);
+    }
     Tail { changes, ..empty_tail(since, closed) }
 }
 
@@ -153,7 +151,7 @@ async fn sort_limit_and_offset_are_of_the_items_of_one_message() {
     let query = json!({ "sort": "-id", "limit": 2, "offset": 1 });
     subscribe(&mut worker, &mut socket, json!({ "query": query })).await;
     let four = (1..=4).map(|id| change(1010, id as u32, id, EventType::Update));
-    let mut changes: Vec<TailChange> = four.collect();
+    let mut changes: Vec<Placed> = four.collect();
     // Alone, and so cut off by the offset; a delete knows of no query.
     changes.push(change(1011, 1, 9, EventType::Add));
     changes.push(change(1012, 1, 7, EventType::Remove));

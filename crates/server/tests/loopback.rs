@@ -2,9 +2,10 @@
 
 mod support;
 
-use event_source_door::message::{StartAt, ToServer, ToWorker};
+use event_source_door::message::{Changes, StartAt, Tail, ToServer, ToWorker};
 use event_source_filter::Filter;
 use event_source_model::event::{EventType, Reason, Refusal};
+use event_source_model::position::Position;
 use event_source_model::query::{
     Answer, Answered, Ask, Constant, EventSource, Failure, Fault, Of, Rows, Shown, Span,
 };
@@ -13,7 +14,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
 use support::client::{Client, Line, Lines, json, request};
 use support::worker::Worker;
-use support::{SOURCE, config, empty_tail, opened, row, tail_of};
+use support::{SOURCE, config, empty_tail, net, opened, row, tail_of};
 
 const PATH: &str = "/api/Products/change-stream";
 
@@ -453,10 +454,10 @@ async fn exactly_is_an_option() {
         let sent = request("GET", &format!("{PATH}{query}"), &[], "");
         let (response, _) = open(&mut worker, &mut client, sent).await;
         let mut lines = Lines::of(response);
-        let mut tail = tail_of(1000, 1010, 7, "in");
-        tail.changes[0].before = Some(std::sync::Arc::new(row(7, "out")));
-        assert_eq!(tail.changes[0].seen_by[0].1, EventType::Add);
-        worker.tails(tail).await;
+        let change = net(Some(row(7, "out")), Some(row(7, "in")));
+        let mut changes = Changes::default();
+        changes.push(Position::at(1010, 0), &change, vec![(SOURCE, EventType::Add)]);
+        worker.tails(Tail { changes, ..empty_tail(1000, 1010) }).await;
         let data = loop {
             let line = next_text(&mut lines).await;
             if let Some(data) = line.strip_prefix("data: ") {

@@ -64,7 +64,7 @@ async fn a_stream_resumed_from_memory_never_asks_the_worker() {
 fn part(ordinal: u32, id: i64) -> Tail {
     let mut part = tail_of(1000, 1010, id, "x");
     (part.end, part.closed) = (Position::after(1000), 1000);
-    part.changes[0].position.ordinal = ordinal;
+    part.changes.list[0].position.ordinal = ordinal;
     part
 }
 

@@ -2,9 +2,7 @@
 
 mod support;
 
-use std::sync::Arc;
-
-use event_source_door::message::{Config, Opened, StartAt, Tail, TailChange, ToServer, ToWorker};
+use event_source_door::message::{Changes, Config, Opened, StartAt, Tail, ToServer, ToWorker};
 use event_source_model::event::{EventType, Reason, Refusal, View};
 use event_source_model::position::Position;
 use event_source_model::query::{
@@ -17,7 +15,7 @@ use hyper::{Response, StatusCode};
 use serde_json::{Value, json as value};
 use support::client::{Client, Line, Lines, json, request};
 use support::worker::{PATIENCE, Worker};
-use support::{SOURCE, config, empty_tail, opened, row, tail_of, view};
+use support::{SOURCE, config, empty_tail, net, opened, row, tail_of, view};
 
 const DOCUMENT: &str = r#"{"ref":{"collection":"Product"},"id":"1"}"#;
 const SET: &str = r#"{"match":{"index":"by_name"},"terms":"x"}"#;
@@ -170,14 +168,10 @@ async fn fields_are_those_of_the_query() {
 
 /// An update of the row within the set of an index.
 fn updated(since: i64, closed: i64) -> Tail {
-    let change = TailChange {
-        position: Position::at(closed, 0),
-        key: row(1, "").key(),
-        before: Some(Arc::new(row(1, "a"))),
-        after: Some(Arc::new(row(1, "b"))),
-        seen_by: vec![(SOURCE, EventType::Update)],
-    };
-    Tail { changes: vec![change], ..empty_tail(since, closed) }
+    let change = net(Some(row(1, "a")), Some(row(1, "b")));
+    let mut changes = Changes::default();
+    changes.push(Position::at(closed, 0), &change, vec![(SOURCE, EventType::Update)]);
+    Tail { changes, ..empty_tail(since, closed) }
 }
 
 #[tokio::test]

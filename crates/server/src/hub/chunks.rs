@@ -41,18 +41,6 @@ impl Format {
         said(|out| self.error(out, view, refusal))
     }
 
-    /// Events, each of whose changes took `micros`.
-    pub(super) fn events<'a>(
-        &self,
-        view: &View,
-        events: impl Iterator<Item = Shown<'a>>,
-        micros: u64,
-    ) -> Vec<Chunk> {
-        let mut writing = self.writing(view, micros);
-        events.for_each(|shown| writing.event(shown));
-        writing.end()
-    }
-
     /// Begins to write events, each of whose changes took `micros`.
     pub(super) fn writing<'a>(&'a self, view: &'a View, micros: u64) -> Writing<'a> {
         Writing { format: self, view, micros, cutting: Cutting::new(self.cut()) }

@@ -12,6 +12,7 @@ use event_source_door::message::{Batch, SourceId, Tail, TailChange};
 use event_source_model::cost::Cost;
 use event_source_model::encoding::Damaged;
 use event_source_model::event::{EventType, Reason, Refusal, View};
+use event_source_model::net::NetChange;
 use event_source_model::position::Position;
 use event_source_wire::shown::Shown;
 
@@ -28,7 +29,7 @@ type Seen = Vec<(usize, EventType)>;
 impl State {
     /// Hands a tail to every live stream that sees something of it, and keeps it.
     pub(super) fn tail(&mut self, mut tail: Tail, memory_limit: usize) {
-        self.shapes.share(&mut tail);
+        self.shapes.share(&mut tail.changes.shapes);
         let tail = Arc::new(tail);
         for (collection, cost) in &tail.looked_at {
             *self.looked_at.entry(*collection).or_default() += *cost;
@@ -39,11 +40,11 @@ impl State {
         }
         let before = self.memory.end().cloned().unwrap_or_else(|| Position::after(tail.since));
         let (now, moment) = (clock::now(), Instant::now());
-        let (mut slow, mut over) = (Vec::new(), Vec::new());
+        let (mut slow, mut over, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
         for (source, seen) in by_source(&tail) {
             let Some(followers) = self.followers.get(&source) else { continue };
             for (format, ids) in &followers.formats {
-                let mut shared: Option<Vec<Chunk>> = None;
+                let mut shared: Option<Result<Vec<Chunk>, Damaged>> = None;
                 for id in ids {
                     let Some(stream) = self.streams.get_mut(*id) else { continue };
                     if stream.phase != Phase::Live {
@@ -53,30 +54,38 @@ impl State {
                         over.push(*id);
                         continue;
                     }
-                    let first = &tail.changes[seen[0].0].position;
+                    let first = &tail.changes.list[seen[0].0].position;
                     let is_shared = stream.is_ordinary() && *first > before;
-                    let taken = if is_shared && *first > stream.position {
+                    let own;
+                    let chunks = if is_shared && *first > stream.position {
                         let micros = micros(&tail, stream.collection);
-                        let chunks = shared.get_or_insert_with(|| {
+                        &*shared.get_or_insert_with(|| {
                             render(format, &followers.view, &tail, &seen, micros)
-                        });
-                        stream.offer(chunks, moment)
+                        })
                     } else {
                         stream.advance(before.clone());
-                        let chunks = render_wanted(stream, &tail, &seen);
-                        stream.offer(&chunks, moment)
+                        own = render_wanted(stream, &tail, &seen);
+                        &own
                     };
-                    if taken {
-                        stream.advance(tail.changes[seen[seen.len() - 1].0].position.clone());
-                    } else {
-                        stream.advance(before.clone());
-                        slow.push(*id);
+                    match chunks {
+                        Ok(chunks) if stream.offer(chunks, moment) => {
+                            let last = &tail.changes.list[seen[seen.len() - 1].0];
+                            stream.advance(last.position.clone());
+                        }
+                        Ok(_) => {
+                            stream.advance(before.clone());
+                            slow.push(*id);
+                        }
+                        Err(why) => damaged.push((*id, *why)),
                     }
                 }
             }
         }
         self.memory.push(tail, memory_limit);
         self.end_over(over);
+        for (id, why) in damaged {
+            self.end(id, &unreadable(why));
+        }
         for id in slow {
             self.fall_behind(id);
         }
@@ -97,19 +106,14 @@ impl State {
             return;
         }
         stream.enter(Phase::Full, self.looked_at.get(&stream.collection));
-        for tail in self.memory.behind(&stream.position.clone()) {
-            if !stream.queue.has_room() {
-                return;
-            }
-            let seen = seen_by(tail, stream.source);
-            let chunks = render_wanted(stream, tail, &seen);
-            stream.push(&chunks);
-            if let Some((last, _)) = seen.last() {
-                stream.advance(tail.changes[*last].position.clone());
-            }
-            stream.advance(tail.end.clone());
+        let mut tails = self.memory.behind(&stream.position);
+        let done = tails.try_for_each(|tail| remember(stream, tail));
+        drop(tails);
+        match done {
+            Ok(()) => stream.enter(Phase::Live, self.looked_at.get(&stream.collection)),
+            Err(Stopped::Full) => {}
+            Err(Stopped::Damaged(why)) => self.end(id, &unreadable(why)),
         }
-        stream.enter(Phase::Live, self.looked_at.get(&stream.collection));
     }
 
     /// A piece of the log for a stream that asked for it.
@@ -125,7 +129,7 @@ impl State {
         stream.spend(Cost { bytes: batch.cost.bytes + bytes, ..batch.cost });
         stream.push(&chunks);
         if let Some(damaged) = damaged {
-            return self.end(id, &Refusal::new(Reason::Internal, damaged.to_string()));
+            return self.end(id, &unreadable(damaged));
         }
         if is_of_log {
             stream.advance(batch.position);
@@ -181,6 +185,28 @@ impl State {
     }
 }
 
+/// Why a stream does not get what is remembered for it.
+enum Stopped {
+    /// It goes on from the log when there is room.
+    Full,
+    Damaged(Damaged),
+}
+
+/// Gives a stream what it wants of a tail in memory.
+fn remember(stream: &mut Stream, tail: &Tail) -> Result<(), Stopped> {
+    if !stream.queue.has_room() {
+        return Err(Stopped::Full);
+    }
+    let seen = seen_by(tail, stream.source);
+    let chunks = render_wanted(stream, tail, &seen).map_err(Stopped::Damaged)?;
+    stream.push(&chunks);
+    if let Some((last, _)) = seen.last() {
+        stream.advance(tail.changes.list[*last].position.clone());
+    }
+    stream.advance(tail.end.clone());
+    Ok(())
+}
+
 /// What became of a batch.
 struct Rendered {
     chunks: Vec<Chunk>,
@@ -218,25 +244,37 @@ fn render_batch(stream: &Stream, batch: &Batch, is_of_log: bool) -> Rendered {
 }
 
 /// What a stream wants of a tail, rendered for it alone.
-fn render_wanted(stream: &Stream, tail: &Tail, seen: &Seen) -> Vec<Chunk> {
-    let wanted: Vec<(Position, usize, EventType)> = seen
-        .iter()
-        .map(|(at, kind)| (tail.changes[*at].position.clone(), *at, *kind))
-        .filter(|(position, ..)| stream.wants(position))
-        .map(|(position, at, kind)| (stream.stamp(position), at, kind))
-        .collect();
-    let shown =
-        wanted.iter().map(|(position, at, kind)| shown(position, &tail.changes[*at], *kind));
-    stream.format.events(&stream.view, shown, micros(tail, stream.collection))
+fn render_wanted(stream: &Stream, tail: &Tail, seen: &Seen) -> Result<Vec<Chunk>, Damaged> {
+    let mut writing = stream.format.writing(&stream.view, micros(tail, stream.collection));
+    for (at, kind) in seen {
+        let position = &tail.changes.list[*at].position;
+        if stream.wants(position) {
+            let change = tail.changes.decode(*at)?;
+            writing.event(shown(&stream.stamp(position.clone()), &change, *kind));
+        }
+    }
+    Ok(writing.end())
 }
 
 /// What all ordinary streams of a source get of a tail.
-fn render(format: &Format, view: &View, tail: &Tail, seen: &Seen, micros: u64) -> Vec<Chunk> {
-    let shown = seen.iter().map(|(at, kind)| {
-        let change = &tail.changes[*at];
-        shown(&change.position, change, *kind)
-    });
-    format.events(view, shown, micros)
+fn render(
+    format: &Format,
+    view: &View,
+    tail: &Tail,
+    seen: &Seen,
+    micros: u64,
+) -> Result<Vec<Chunk>, Damaged> {
+    let mut writing = format.writing(view, micros);
+    for (at, kind) in seen {
+        let change = tail.changes.decode(*at)?;
+        writing.event(shown(&tail.changes.list[*at].position, &change, *kind));
+    }
+    Ok(writing.end())
+}
+
+/// The end of a stream whose events cannot be read.
+fn unreadable(damaged: Damaged) -> Refusal {
+    Refusal::new(Reason::Internal, damaged.to_string())
 }
 
 /// What a change of the collection took in a tail.
@@ -245,19 +283,19 @@ fn micros(tail: &Tail, collection: u64) -> u64 {
     cost.map_or(0, |(_, cost)| cost.micros_each())
 }
 
-fn shown<'a>(position: &'a Position, change: &'a TailChange, kind: EventType) -> Shown<'a> {
+fn shown<'a>(position: &'a Position, change: &'a NetChange, kind: EventType) -> Shown<'a> {
     Shown {
         kind,
         position,
         key: change.key.as_ref(),
-        before: change.before.as_deref(),
-        after: change.after.as_deref(),
+        before: change.before.as_ref(),
+        after: change.after.as_ref(),
     }
 }
 
 fn by_source(tail: &Tail) -> HashMap<SourceId, Seen> {
     let mut sources: HashMap<SourceId, Seen> = HashMap::new();
-    for (at, change) in tail.changes.iter().enumerate() {
+    for (at, change) in tail.changes.list.iter().enumerate() {
         for (source, kind) in &change.seen_by {
             sources.entry(*source).or_default().push((at, *kind));
         }
@@ -270,5 +308,5 @@ fn seen_by(tail: &Tail, source: SourceId) -> Seen {
         let kind = change.seen_by.iter().find(|(s, _)| *s == source)?.1;
         Some((at, kind))
     };
-    tail.changes.iter().enumerate().filter_map(seen).collect()
+    tail.changes.list.iter().enumerate().filter_map(seen).collect()
 }

@@ -5,9 +5,7 @@ use std::mem::{size_of, size_of_val};
 use std::sync::Arc;
 
 use event_source_door::message::{Tail, TailChange};
-use event_source_model::image::Image;
 use event_source_model::position::Position;
-use event_source_model::value::Value;
 
 /// The tails of `(since, end]`; those without changes are not kept, only counted in.
 #[derive(Debug, Default)]
@@ -78,7 +76,10 @@ impl Memory {
     }
 
     /// The tails that may hold events behind `position`.
-    pub(super) fn behind(&self, position: &Position) -> impl Iterator<Item = &Arc<Tail>> {
+    pub(super) fn behind<'a>(
+        &'a self,
+        position: &Position,
+    ) -> impl Iterator<Item = &'a Arc<Tail>> + use<'a> {
         let needed = first_needed(position);
         let start = self.tails.partition_point(|(tail, _)| reach(tail) < needed);
         self.tails.range(start..).map(|(tail, _)| tail)
@@ -104,38 +105,12 @@ fn reach(tail: &Tail) -> i64 {
 
 /// About how many bytes a tail occupies; shapes are shared, see there.
 fn weight(tail: &Tail) -> usize {
-    let changes = tail.changes.iter().map(|change| {
-        let TailChange { key, before, after, seen_by, .. } = change;
-        let images = before.iter().chain(after).map(|image| image_weight(image)).sum::<usize>();
-        let key = key.as_ref().map_or(0, |key| values_weight(&key.0));
-        images + key + allocated(size_of_val(seen_by.as_slice()))
+    let changes = tail.changes.list.iter().map(|change| {
+        let TailChange { payload, seen_by, .. } = change;
+        allocated(payload.len()) + allocated(size_of_val(seen_by.as_slice()))
     });
-    let own = size_of::<Tail>() + allocated(size_of_val(tail.changes.as_slice()));
+    let own = size_of::<Tail>() + allocated(size_of_val(tail.changes.list.as_slice()));
     own + changes.sum::<usize>()
-}
-
-fn image_weight(image: &Image) -> usize {
-    // Beside the two counts of an `Arc`.
-    allocated(2 * size_of::<usize>() + size_of::<Image>()) + values_weight(&image.values)
-}
-
-fn values_weight(values: &[Value]) -> usize {
-    allocated(size_of_val(values)) + values.iter().map(beside).sum::<usize>()
-}
-
-/// What a value has beside itself.
-fn beside(value: &Value) -> usize {
-    match value {
-        Value::Numeric(text) | Value::Text(text) | Value::Json(text) => allocated(text.len()),
-        Value::Bytes(bytes) => allocated(bytes.len()),
-        Value::Array(items) => values_weight(items),
-        Value::Object(fields) => {
-            let own = allocated(size_of_val(fields.as_slice()));
-            let each = fields.iter().map(|(name, value)| allocated(name.len()) + beside(value));
-            own + each.sum::<usize>()
-        }
-        _ => 0,
-    }
 }
 
 /// What an allocation of so many bytes takes: a header, in steps of sixteen, at least two of them.

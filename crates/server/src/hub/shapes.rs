@@ -1,42 +1,33 @@
 //! One copy of each table's shape.
 //!
-//! An image that comes through the door brings its own; the memory of a tail of narrow rows would be
-//! shapes for the most part.
+//! Each tail brings its own; the memory of a tail of narrow rows would be shapes for the most part.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use event_source_door::message::Tail;
 use event_source_model::image::Shape;
+use event_source_model::named::Named;
+use event_source_model::payload::ShapeId;
 
-/// Of more tables that change at the same time some are held more than once.
-const MOST: usize = 64;
+/// Of more tables than this some are held more than once.
+const MOST: usize = 10_000;
 
-/// The shapes that were seen last, about in the order of their use.
+/// The shapes that were seen, by name.
 #[derive(Debug, Default)]
-pub(super) struct Shapes(Vec<Arc<Shape>>);
+pub(super) struct Shapes(HashMap<ShapeId, Arc<Shape>>);
 
 impl Shapes {
-    /// Makes the images of a tail that nobody else holds yet share their shapes.
-    pub(super) fn share(&mut self, tail: &mut Tail) {
-        for change in &mut tail.changes {
-            for image in change.before.iter_mut().chain(&mut change.after) {
-                if let Some(image) = Arc::get_mut(image) {
-                    self.intern(&mut image.shape);
-                }
+    /// Puts the shapes that are known in the place of equal ones.
+    pub(super) fn share(&mut self, named: &mut Named) {
+        for (id, shape) in named.iter_mut() {
+            if let Some(known) = self.0.get(&id) {
+                *shape = Arc::clone(known);
+                continue;
             }
-        }
-    }
-
-    fn intern(&mut self, shape: &mut Arc<Shape>) {
-        match self.0.iter().position(|known| known == shape) {
-            Some(at) => {
-                *shape = Arc::clone(&self.0[at]);
-                self.0.swap(0, at);
+            if self.0.len() >= MOST {
+                self.0.clear();
             }
-            None => {
-                self.0.truncate(MOST - 1);
-                self.0.insert(0, Arc::clone(shape));
-            }
+            self.0.insert(id, Arc::clone(shape));
         }
     }
 }
@@ -46,21 +37,23 @@ mod tests {
     use super::*;
     use event_source_model::image::Column;
 
-    fn shape(name: usize) -> Arc<Shape> {
+    fn named(name: usize) -> (Named, ShapeId) {
         let column = Column { attnum: 1, name: name.to_string() };
-        Arc::new(Shape { columns: vec![column], key: Vec::new() })
+        let mut named = Named::default();
+        let id = named.name(&Arc::new(Shape { columns: vec![column], key: Vec::new() }));
+        (named, id)
     }
 
     #[test]
     fn equal_shapes_become_one_however_many_tables_there_are() {
         let mut shapes = Shapes::default();
-        for table in 0..2 * MOST {
-            let mut first = shape(table);
-            shapes.intern(&mut first);
-            let mut second = shape(table);
-            shapes.intern(&mut second);
+        for table in 0..MOST + 10 {
+            let ((mut first, id), (mut second, _)) = (named(table), named(table));
+            shapes.share(&mut first);
+            shapes.share(&mut second);
+            let (first, second) = (first.find(id).expect("named"), second.find(id).expect("named"));
             assert!(Arc::ptr_eq(&first, &second), "table {table}");
         }
-        assert_eq!(shapes.0.len(), MOST);
+        assert!(shapes.0.len() <= MOST);
     }
 }

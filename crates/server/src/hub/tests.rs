@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use event_source_door::message::{
-    Access, Config, Opened, StartAt, Tail, TailChange, ToServer, ToWorker,
+    Access, Changes, Config, Opened, StartAt, Tail, ToServer, ToWorker,
 };
 use event_source_model::cost::Cost;
 use event_source_model::event::{EventType, Reason, Refusal, View};
 use event_source_model::image::{Column, Image, Shape};
+use event_source_model::net::NetChange;
 use event_source_model::position::Position;
 use event_source_model::source::Start;
 use event_source_model::value::Value;
@@ -119,18 +120,22 @@ fn opened() -> Opened {
 /// In `(since, since + 10]`: as many rows, each with a text of this length.
 fn tail(since: i64, rows: u32, length: usize) -> ToServer {
     let columns = vec![Column { attnum: 1, name: "v".to_owned() }];
-    let image = Arc::new(Image {
+    let image = Image {
         shape: Arc::new(Shape { columns, key: Vec::new() }),
         values: vec![Value::Text("x".repeat(length))],
-    });
-    let change = |ordinal| TailChange {
-        position: Position::at(since + 10, ordinal),
+    };
+    let row = NetChange {
+        collection: COLLECTION,
         key: None,
         before: None,
-        after: Some(Arc::clone(&image)),
-        seen_by: vec![(SOURCE, EventType::Add)],
+        after: Some(image),
+        rewrite: false,
     };
-    let changes = (0..rows).map(change).collect();
+    let mut changes = Changes::default();
+    for ordinal in 0..rows {
+        let position = Position::at(since + 10, ordinal);
+        changes.push(position, &row, vec![(SOURCE, EventType::Add)]);
+    }
     ToServer::Tail(Tail {
         since,
         end: Position::after(since + 10),
@@ -193,6 +198,30 @@ async fn no_event_is_queued_once_the_time_is_over() {
     hub.receive(tail(1000, 3, 10));
     assert_eq!(take(&lasts).events, 3);
     assert!(ending(&over).starts_with("Unauthorized"));
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_read_ends_the_streams_that_want_it_and_no_other() {
+    let hub = hub();
+    hub.receive(tail(990, 0, 0));
+    let live = follow(&hub, paced()).await;
+    let ToServer::Tail(mut damaged) = tail(1000, 3, 10) else { unreachable!("it is a tail") };
+    damaged.changes.list[1].payload.truncate(5);
+    let mut of_another = damaged.clone();
+    for change in &mut of_another.changes.list {
+        change.position.txn_ts = 1005;
+        change.seen_by = vec![(SOURCE + 1, EventType::Add)];
+    }
+    (of_another.end, of_another.closed) = (Position::after(1005), 1005);
+    hub.receive(ToServer::Tail(of_another));
+    damaged.since = 1005;
+    hub.receive(ToServer::Tail(damaged));
+    let error = ending(&live);
+    assert_eq!(error, "Internal: the log entry is damaged\n");
+    // One that asks for them from memory fares the same.
+    let late = follow_until(&hub, paced(), None).await;
+    let ending = ending(&late);
+    assert!(ending.contains("Internal: the log entry is damaged"), "{ending}");
 }
 
 #[tokio::test]

@@ -8,10 +8,11 @@ pub(crate) mod worker;
 use std::sync::Arc;
 
 pub(crate) use event_source_door::message::Config;
-use event_source_door::message::{Batch, Opened, Tail, TailChange};
+use event_source_door::message::{Batch, Changes, Opened, Tail};
 use event_source_model::cost::Cost;
 use event_source_model::event::{Event, EventType, Page, View};
 use event_source_model::image::{Column, Image, Key, Shape};
+use event_source_model::net::NetChange;
 use event_source_model::position::Position;
 use event_source_model::source::Start;
 use event_source_model::value::Value;
@@ -98,19 +99,21 @@ pub(crate) fn tail_of(since: i64, closed: i64, id: i64, text: &str) -> Tail {
 }
 
 pub(crate) fn tail_seen_by(since: i64, closed: i64, id: i64, text: &str, seen: &[u64]) -> Tail {
-    let change = TailChange {
-        position: Position::at(closed, 0),
-        key: Some(Key(vec![Value::BigInt(id)])),
-        before: None,
-        after: Some(Arc::new(row(id, text))),
-        seen_by: seen.iter().map(|source| (*source, EventType::Add)).collect(),
-    };
-    Tail { changes: vec![change], ..empty_tail(since, closed) }
+    let seen_by = seen.iter().map(|source| (*source, EventType::Add)).collect();
+    let mut changes = Changes::default();
+    changes.push(Position::at(closed, 0), &net(None, Some(row(id, text))), seen_by);
+    Tail { changes, ..empty_tail(since, closed) }
+}
+
+/// What a transaction did to a row.
+pub(crate) fn net(before: Option<Image>, after: Option<Image>) -> NetChange {
+    let key = after.as_ref().or(before.as_ref()).and_then(Image::key);
+    NetChange { collection: COLLECTION, key, before, after, rewrite: false }
 }
 
 pub(crate) fn empty_tail(since: i64, closed: i64) -> Tail {
     let end = Position::after(closed);
-    Tail { since, end, closed, changes: Vec::new(), looked_at: Vec::new() }
+    Tail { since, end, closed, changes: Changes::default(), looked_at: Vec::new() }
 }
 
 /// Microseconds since 1970.
