@@ -14,7 +14,8 @@ private=$(tools/private-dir.sh)
 
 if [ "${1:-}" = annotate ]; then
     [ -n "${2:-}" ] || exec ls --ignore='callgrind*' "$private/guard"
-    exec callgrind_annotate "${@:3}" "$private/guard/$2"
+    # What began the program has the whole part as its own cost, and would be all that a threshold lets through.
+    exec callgrind_annotate --auto=no --threshold=100 "${@:3}" "$private/guard/$2"
 fi
 if ! command -v valgrind >/dev/null; then
     command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || die "valgrind is missing"
