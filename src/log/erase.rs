@@ -12,7 +12,6 @@ use event_source_model::redaction::Redaction;
 use event_source_model::stamp::Stamp;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
-use pgrx::pg_sys::ScanDirection;
 
 use super::stamps::{self, Stamps};
 use super::{append, buffer, prepared, segment, shapes, transaction};
@@ -80,7 +79,7 @@ fn in_stamp(
 
 fn in_rows(redaction: &Redaction, segment: usize, xid: u64, erased: &mut Erased) -> Result<()> {
     let mut scan = transaction::open(segment, xid, None)?;
-    while scan.next(ScanDirection::ForwardScanDirection) {
+    while scan.next() {
         let mut changes = transaction::decode_row(&scan)?;
         if redaction.apply(&mut changes) {
             let (tid, mut columns) = scan.row();

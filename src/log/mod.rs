@@ -11,7 +11,7 @@
 //! - [`prepared`]: prepared transactions that have no stamp yet
 //! - [`segment`]: the tables of the ring
 //! - [`shapes`]: the columns of logged rows, kept once
-//! - [`scan`]: one index scan
+//! - [`scan`]: one index scan; [`ahead`]: its next rows; [`row`]: one of them
 //! - [`stamps`]: the stamps of all segments, merged into the one order
 //! - [`fingerprint`]: what a position stands behind, told after a failover
 //! - [`floor`]: where the log begins
@@ -21,6 +21,7 @@
 //! - [`rewrite`]: new files for segments from which something was erased
 //! - [`transaction`]: the net changes of one stamped transaction
 
+mod ahead;
 pub mod append;
 pub mod buffer;
 pub mod empty;
@@ -30,6 +31,7 @@ pub mod floor;
 pub mod prepared;
 pub mod retention;
 pub mod rewrite;
+mod row;
 pub mod scan;
 pub mod segment;
 pub mod shapes;

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::ScanDirection;
-use pgrx::varlena::{varatt_is_1b_e, varatt_is_4b_c};
 
+use super::ahead::Ahead;
+use super::row;
 use crate::compat;
 use crate::error::{Error, Kind, Result};
 use crate::pg::relation::Relation;
@@ -17,7 +18,8 @@ pub struct Scan {
     // Held open for the scan.
     _index: Relation,
     scan: pg_sys::IndexScanDesc,
-    slot: *mut pg_sys::TupleTableSlot,
+    direction: ScanDirection::Type,
+    ahead: Ahead,
 }
 
 /// A condition on a column of the index: its number from 1, a btree strategy, the comparison
@@ -30,12 +32,14 @@ impl Scan {
         table: pg_sys::Oid,
         conditions: &[Condition],
         snapshot: pg_sys::Snapshot,
+        direction: ScanDirection::Type,
     ) -> Result<Self> {
         let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
         let heap = Relation::open(table, lock);
+        row::check(&heap)?;
         let index = Relation::open(only_index(&heap)?, lock);
         // SAFETY: both relations are open; index_rescan copies the keys.
-        let (scan, slot) = unsafe {
+        let scan = unsafe {
             let mut keys: Vec<pg_sys::ScanKeyData> = vec![std::mem::zeroed(); conditions.len()];
             for (key, &(column, strategy, function, value)) in keys.iter_mut().zip(conditions) {
                 let strategy = strategy as pg_sys::StrategyNumber;
@@ -44,38 +48,32 @@ impl Scan {
             let count = conditions.len() as i32;
             let scan = compat::index_beginscan(heap.as_ptr(), index.as_ptr(), snapshot, count);
             pg_sys::index_rescan(scan, keys.as_mut_ptr(), count, std::ptr::null_mut(), 0);
-            (scan, pg_sys::table_slot_create(heap.as_ptr(), std::ptr::null_mut()))
+            scan
         };
-        Ok(Self { heap, _index: index, scan, slot })
+        Ok(Self { heap, _index: index, scan, direction, ahead: Ahead::new() })
     }
 
     /// Moves to the next row, false at the end.
-    pub fn next(&mut self, direction: ScanDirection::Type) -> bool {
-        pgrx::check_for_interrupts!();
-        // SAFETY: scan and slot are open.
-        unsafe { pg_sys::index_getnext_slot(self.scan, direction, self.slot) }
+    pub fn next(&mut self) -> bool {
+        // SAFETY: the scan is open, its table was checked, and the direction is always the same.
+        unsafe { self.ahead.next(self.scan, &self.heap, self.direction) }
     }
 
     /// A column, from 0, of the row that the scan stands on.
     pub fn column(&self, at: usize) -> Option<pg_sys::Datum> {
-        let columns = self.heap.tuple_desc();
-        // SAFETY: the slot holds a row of this table; the arrays have a place for each column.
-        unsafe {
-            debug_assert!(at < (*columns).natts as usize);
-            // Only what is not deformed yet may be asked for.
-            if i32::from((*self.slot).tts_nvalid) < (*columns).natts {
-                pg_sys::slot_getsomeattrs_int(self.slot, (*columns).natts);
-            }
-            let null = *(*self.slot).tts_isnull.add(at);
-            (!null).then(|| *(*self.slot).tts_values.add(at))
-        }
+        // SAFETY: the page of the row is pinned until the scan moves on, and its table was checked.
+        unsafe { self.ahead.row()?.column(at) }
     }
 
     /// The place and all columns of the row that the scan stands on.
+    ///
+    /// # Panics
+    /// When it stands on none.
     pub fn row(&self) -> (pg_sys::ItemPointerData, Vec<Option<pg_sys::Datum>>) {
-        // SAFETY: the row type of an open relation; the slot holds a row.
-        let (count, tid) = unsafe { ((*self.heap.tuple_desc()).natts, (*self.slot).tts_tid) };
-        (tid, (0..count as usize).map(|at| self.column(at)).collect())
+        let row = self.ahead.row().expect("asked for behind a row that was given out");
+        // SAFETY: the row type of an open relation.
+        let count = unsafe { (*self.heap.tuple_desc()).natts };
+        (row.tid, (0..count as usize).map(|at| self.column(at)).collect())
     }
 
     /// A `bytea` column, fetched from wherever it is stored: where it stands in the row, it is not copied.
@@ -85,7 +83,7 @@ impl Scan {
         // borrowed mutably; what is compressed or stored elsewhere is made plain, copied and freed.
         unsafe {
             let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
-            if !varatt_is_1b_e(stored) && !varatt_is_4b_c(stored) {
+            if !row::is_packed(stored) {
                 return Some(Cow::Borrowed(pgrx::varlena_to_byte_slice(stored)));
             }
             let plain = pg_sys::pg_detoast_datum_packed(stored);
@@ -101,10 +99,7 @@ impl Drop for Scan {
         // While an ERROR unwinds, the resource owner lets go of everything.
         if !std::thread::panicking() {
             // SAFETY: opened by this handle and ended only here, before the relations close.
-            unsafe {
-                pg_sys::ExecDropSingleTupleTableSlot(self.slot);
-                pg_sys::index_endscan(self.scan);
-            }
+            unsafe { pg_sys::index_endscan(self.scan) }
         }
     }
 }

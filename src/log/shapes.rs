@@ -45,7 +45,7 @@ pub fn age() -> u64 {
 
 /// Sees to it that the log has a shape when this transaction commits.
 pub fn store(id: ShapeId, stored: &[u8]) -> Result<()> {
-    if open(id)?.next(ScanDirection::ForwardScanDirection) {
+    if open(id)?.next() {
         return Ok(());
     }
     let mut table = Table::open(segment::shape_table()?)?;
@@ -81,7 +81,7 @@ pub fn find(id: ShapeId) -> Result<Arc<Shape>> {
         return Ok(shape);
     }
     let mut scan = open(id)?;
-    let found = scan.next(ScanDirection::ForwardScanDirection);
+    let found = scan.next();
     let stored = if found { scan.bytes(SHAPE) } else { None };
     let shape = Arc::new(stored.and_then(|stored| id.read(&stored).ok()).ok_or_else(|| {
         Error::new(Kind::Corrupted, "the columns of a row in the change log are not known")
@@ -100,7 +100,8 @@ pub fn find(id: ShapeId) -> Result<Arc<Shape>> {
 fn open(id: ShapeId) -> Result<Scan> {
     let name = pg_sys::Datum::from(id.0 as i64);
     let equal = [(1, pg_sys::BTEqualStrategyNumber, INT8_EQUAL, name)];
-    Scan::open(segment::shape_table()?, &equal, &raw mut pg_sys::SnapshotSelfData)
+    let now = &raw mut pg_sys::SnapshotSelfData;
+    Scan::open(segment::shape_table()?, &equal, now, ScanDirection::ForwardScanDirection)
 }
 
 /// The transaction ended. One that is prepared is seen by nobody yet.

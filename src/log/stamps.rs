@@ -69,9 +69,10 @@ impl Stamps {
                 (1, pg_sys::BTGreaterStrategyNumber, INT8_GREATER, pg_sys::Datum::from(after)),
                 (1, pg_sys::BTLessEqualStrategyNumber, INT8_LESS_EQUAL, pg_sys::Datum::from(to)),
             ];
-            let scan = Scan::open(segment::stamp_table(segment)?, &conditions, snapshot)?;
+            let table = segment::stamp_table(segment)?;
+            let scan = Scan::open(table, &conditions, snapshot, direction)?;
             let mut head = Head { scan, at: None };
-            head.advance(direction)?;
+            head.advance()?;
             scans.push(head);
         }
         Ok(Self { scans, direction, given: None })
@@ -80,7 +81,7 @@ impl Stamps {
     /// The next stamp.
     pub fn next(&mut self) -> Result<Option<Stamp>> {
         if let Some(given) = self.given.take() {
-            self.scans[given].advance(self.direction)?;
+            self.scans[given].advance()?;
         }
         let heads = self.scans.iter().enumerate().filter_map(|(i, h)| h.at.map(|at| (at, i)));
         let next = match self.direction {
@@ -108,8 +109,8 @@ impl Stamps {
 }
 
 impl Head {
-    fn advance(&mut self, direction: ScanDirection::Type) -> Result<()> {
-        self.at = if self.scan.next(direction) { Some(self.txn_ts()?) } else { None };
+    fn advance(&mut self) -> Result<()> {
+        self.at = if self.scan.next() { Some(self.txn_ts()?) } else { None };
         Ok(())
     }
 
@@ -118,7 +119,7 @@ impl Head {
     }
 
     fn read(&self) -> Result<Stamp> {
-        let txn_ts = self.txn_ts()?;
+        let txn_ts = self.at.ok_or_else(damaged)?;
         let head = self.scan.bytes(column::HEAD).ok_or_else(damaged)?;
         Stamp::decode(txn_ts, &head).map_err(|_| damaged())
     }
@@ -155,10 +156,10 @@ fn end_of(
     snapshot: pg_sys::Snapshot,
     with_floor: bool,
 ) -> Result<Option<Stamp>> {
-    let scan = Scan::open(segment::stamp_table(segment)?, &[], snapshot)?;
+    let scan = Scan::open(segment::stamp_table(segment)?, &[], snapshot, direction)?;
     let mut head = Head { scan, at: None };
     loop {
-        head.advance(direction)?;
+        head.advance()?;
         if head.at.is_none() {
             return Ok(None);
         }

@@ -84,7 +84,7 @@ pub fn raw(stamps: &Stamps, stamp: &Stamp) -> Result<Vec<Change>> {
 fn rows(stamp: &Stamp) -> Result<Vec<Change>> {
     let mut scan = open(stamp.segment, stamp.xid, None)?;
     let mut changes = Vec::new();
-    while scan.next(ScanDirection::ForwardScanDirection) {
+    while scan.next() {
         changes.extend(decode_row(&scan)?);
     }
     Ok(changes)
@@ -101,7 +101,7 @@ fn by_key(
     let mut ordinal = inside.map_or(0, |from| from.ordinal.saturating_add(1));
     let mut group: Option<(Vec<u8>, Vec<Change>)> = None;
     loop {
-        let more = scan.next(ScanDirection::ForwardScanDirection);
+        let more = scan.next();
         let place =
             if more { Some(scan.bytes(PLACE).ok_or_else(damaged)?.into_owned()) } else { None };
         if let Some((done, changes)) = group.take_if(|(at, _)| Some(&*at) != place.as_ref()) {
@@ -138,7 +138,8 @@ pub fn open(segment: usize, xid: u64, from_place: Option<&[u8]>) -> Result<Scan>
     }
     // SAFETY: the caller has pushed one.
     let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
-    Scan::open(segment::change_table(segment)?, &conditions, snapshot)
+    let forward = ScanDirection::ForwardScanDirection;
+    Scan::open(segment::change_table(segment)?, &conditions, snapshot, forward)
 }
 
 /// The changes of a payload.

@@ -5,6 +5,7 @@
 
 pub mod lock_wait;
 pub mod memory;
+pub mod page;
 pub mod pinned;
 pub mod process;
 pub mod relation;
