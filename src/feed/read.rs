@@ -11,7 +11,7 @@ use event_source_model::net::NetChange;
 use event_source_model::position::Position;
 use event_source_model::snapshot::Snapshot;
 use event_source_model::source::{Definition, Source, Start};
-use event_source_model::stamp::Stamp;
+use event_source_model::stamp::{Mark, Passed, Stamp};
 
 use crate::error::Result;
 use crate::log::fingerprint::Fingerprints;
@@ -148,27 +148,27 @@ pub fn read(
     // The segments are held from here on; see there.
     floor::check(&from)?;
     let mut reader = Reader::new(limits, skip, from);
-    let mut passed: Option<Stamp> = None;
-    while let Some(stamp) = stamps.next()? {
+    let mut last: Option<Mark> = None;
+    while let Some(Passed { mark, collections }) = stamps.pass()? {
         if reader.counts_transaction().is_break() {
             break;
         }
-        fingerprints.pass(&stamp);
-        let wanted = stamp.collections.contains(definition.collection)
-            && !skip.is_some_and(|s| s.start.saw(stamp.txn_ts));
+        fingerprints.pass(mark);
+        let wanted = collections.contains(definition.collection)
+            && !skip.is_some_and(|s| s.start.saw(mark.txn_ts));
         if wanted {
-            let fingerprint = fingerprints.of(&stamp)?;
+            let (stamp, fingerprint) = (stamps.stamp()?, fingerprints.of(mark)?);
             if reader.transaction(evaluator, &stamps, &stamp, fingerprint)?.is_break() {
                 break;
             }
         }
-        reader.chunk.position = Position::after(stamp.txn_ts);
-        passed = Some(stamp);
+        reader.chunk.position = Position::after(mark.txn_ts);
+        last = Some(mark);
     }
     let mut chunk = reader.chunk;
     // Behind the last transaction, not at the closed timestamp: see `Tail::end`.
-    if let Some(last) = passed.filter(|stamp| stamp.txn_ts == chunk.position.txn_ts) {
-        chunk.position.fingerprint = fingerprints.of(&last)?;
+    if let Some(last) = last.filter(|mark| mark.txn_ts == chunk.position.txn_ts) {
+        chunk.position.fingerprint = fingerprints.of(last)?;
     }
     chunk.position = reader.marks.on(chunk.position);
     chunk.took = reader.begun.elapsed();

@@ -5,7 +5,7 @@
 
 use event_source_model::fingerprint::Window;
 use event_source_model::position::Position;
-use event_source_model::stamp::Stamp;
+use event_source_model::stamp::{Mark, Passed};
 
 use super::stamps::Stamps;
 use crate::error::Result;
@@ -21,38 +21,39 @@ impl Fingerprints {
     }
 
     /// The reader passes a stamp.
-    pub fn pass(&mut self, stamp: &Stamp) {
+    pub fn pass(&mut self, mark: Mark) {
         // A floor is no transaction, and not there for every reader.
-        if !stamp.floor {
-            self.0.push(stamp.txn_ts, stamp.history);
+        if !mark.floor {
+            self.0.push(mark.txn_ts, mark.history);
         }
     }
 
     /// Of a stamp that the reader has passed.
-    pub fn of(&mut self, stamp: &Stamp) -> Result<u64> {
-        if let Some(top) = self.0.missing(stamp.closed) {
-            let mut below = Stamps::between(stamp.closed, top)?;
+    pub fn of(&mut self, mark: Mark) -> Result<u64> {
+        if let Some(top) = self.0.missing(mark.closed) {
+            let mut below = Stamps::between(mark.closed, top)?;
             let mut wanted = true;
-            while wanted && let Some(stamp) = below.next()? {
-                wanted = stamp.floor || self.0.prepend(stamp.txn_ts, stamp.history);
+            while wanted && let Some(passed) = below.pass()? {
+                let Mark { txn_ts, history, floor, .. } = passed.mark;
+                wanted = floor || self.0.prepend(txn_ts, history);
             }
             if wanted {
-                self.0.reaches(stamp.closed);
+                self.0.reaches(mark.closed);
             }
         }
-        Ok(self.0.fingerprint(stamp.txn_ts, stamp.closed))
+        Ok(self.0.fingerprint(mark.txn_ts, mark.closed))
     }
 }
 
 /// The fingerprint of one stamp.
-pub fn of(stamp: &Stamp) -> Result<u64> {
-    let mut fingerprints = Fingerprints::above(stamp.txn_ts - 1);
-    fingerprints.pass(stamp);
-    fingerprints.of(stamp)
+pub fn of(mark: Mark) -> Result<u64> {
+    let mut fingerprints = Fingerprints::above(mark.txn_ts - 1);
+    fingerprints.pass(mark);
+    fingerprints.of(mark)
 }
 
 /// Behind the newest transaction up to a closed timestamp.
 pub fn newest(closed: i64) -> Result<Option<Position>> {
-    let newest = Stamps::backward(closed)?.next()?;
-    newest.map(|stamp| Ok(Position::after(stamp.txn_ts).with(of(&stamp)?))).transpose()
+    let newest = Stamps::backward(closed)?.pass()?;
+    newest.map(|Passed { mark, .. }| Ok(Position::after(mark.txn_ts).with(of(mark)?))).transpose()
 }

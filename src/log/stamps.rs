@@ -1,9 +1,11 @@
 //! The stamps of all segments, merged into the one order.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering::SeqCst;
 
-use event_source_model::stamp::Stamp;
+use event_source_model::encoding::Damaged;
+use event_source_model::stamp::{Passed, Stamp};
 use pgrx::pg_sys;
 use pgrx::pg_sys::ScanDirection;
 
@@ -36,6 +38,8 @@ pub struct Stamps {
 #[derive(Debug)]
 struct Head {
     scan: Scan,
+    /// Outside of these it ends.
+    bounds: RangeInclusive<i64>,
     /// The txn_ts of the row that the scan stands on; `None` at its end.
     at: Option<i64>,
 }
@@ -65,13 +69,22 @@ impl Stamps {
             if holds_nothing_after(segment, after) {
                 continue;
             }
-            let conditions = [
-                (1, pg_sys::BTGreaterStrategyNumber, INT8_GREATER, pg_sys::Datum::from(after)),
-                (1, pg_sys::BTLessEqualStrategyNumber, INT8_LESS_EQUAL, pg_sys::Datum::from(to)),
-            ];
             let table = segment::stamp_table(segment)?;
-            let scan = Scan::open(table, &conditions, snapshot, direction)?;
-            let mut head = Head { scan, at: None };
+            // Where to begin, for the index; it would compare each stamp with where to end as well, dearer than
+            // whoever reads it does.
+            let (begin, bounds) = match direction {
+                ScanDirection::ForwardScanDirection => {
+                    let above = pg_sys::Datum::from(after);
+                    ((1, pg_sys::BTGreaterStrategyNumber, INT8_GREATER, above), i64::MIN..=to)
+                }
+                _ => {
+                    let up_to = pg_sys::Datum::from(to);
+                    let begin = (1, pg_sys::BTLessEqualStrategyNumber, INT8_LESS_EQUAL, up_to);
+                    (begin, after.saturating_add(1)..=i64::MAX)
+                }
+            };
+            let scan = Scan::open(table, &[begin], snapshot, direction)?;
+            let mut head = Head { scan, bounds, at: None };
             head.advance()?;
             scans.push(head);
         }
@@ -80,6 +93,24 @@ impl Stamps {
 
     /// The next stamp.
     pub fn next(&mut self) -> Result<Option<Stamp>> {
+        if self.step()? { self.stamp().map(Some) } else { Ok(None) }
+    }
+
+    /// The next stamp, for whoever most likely only passes it.
+    pub fn pass(&mut self) -> Result<Option<Passed>> {
+        if !self.step()? {
+            return Ok(None);
+        }
+        self.given()?.head(Passed::decode).map(Some)
+    }
+
+    /// The stamp given out last.
+    pub fn stamp(&self) -> Result<Stamp> {
+        self.given()?.head(Stamp::decode)
+    }
+
+    /// Moves to the next stamp, false at the end.
+    fn step(&mut self) -> Result<bool> {
         if let Some(given) = self.given.take() {
             self.scans[given].advance()?;
         }
@@ -88,9 +119,12 @@ impl Stamps {
             ScanDirection::ForwardScanDirection => heads.min(),
             _ => heads.max(),
         };
-        let Some((_, index)) = next else { return Ok(None) };
-        self.given = Some(index);
-        self.scans[index].read().map(Some)
+        self.given = next.map(|(_, index)| index);
+        Ok(self.given.is_some())
+    }
+
+    fn given(&self) -> Result<&Head> {
+        self.given.map(|given| &self.scans[given]).ok_or_else(damaged)
     }
 
     /// The payload of the stamp given out last.
@@ -110,7 +144,8 @@ impl Stamps {
 
 impl Head {
     fn advance(&mut self) -> Result<()> {
-        self.at = if self.scan.next() { Some(self.txn_ts()?) } else { None };
+        let at = if self.scan.next() { Some(self.txn_ts()?) } else { None };
+        self.at = at.filter(|at| self.bounds.contains(at));
         Ok(())
     }
 
@@ -118,10 +153,11 @@ impl Head {
         self.scan.column(column::TXN_TS).map(|datum| datum.value() as i64).ok_or_else(damaged)
     }
 
-    fn read(&self) -> Result<Stamp> {
+    /// The stamp that the scan stands on, or as much of it as `decode` reads.
+    fn head<T>(&self, decode: fn(i64, &[u8]) -> std::result::Result<T, Damaged>) -> Result<T> {
         let txn_ts = self.at.ok_or_else(damaged)?;
         let head = self.scan.bytes(column::HEAD).ok_or_else(damaged)?;
-        Stamp::decode(txn_ts, &head).map_err(|_| damaged())
+        decode(txn_ts, &head).map_err(|_| damaged())
     }
 }
 
@@ -157,13 +193,13 @@ fn end_of(
     with_floor: bool,
 ) -> Result<Option<Stamp>> {
     let scan = Scan::open(segment::stamp_table(segment)?, &[], snapshot, direction)?;
-    let mut head = Head { scan, at: None };
+    let mut head = Head { scan, bounds: i64::MIN..=i64::MAX, at: None };
     loop {
         head.advance()?;
         if head.at.is_none() {
             return Ok(None);
         }
-        let stamp = head.read()?;
+        let stamp = head.head(Stamp::decode)?;
         if with_floor || !stamp.floor {
             return Ok(Some(stamp));
         }

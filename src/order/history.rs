@@ -160,7 +160,7 @@ impl Past {
 fn agrees(stamp: &Stamp, position: &Position) -> Result<bool> {
     Ok(stamp.txn_ts == position.txn_ts
         && position.fingerprint != NONE
-        && fingerprint::of(stamp)? == position.fingerprint)
+        && fingerprint::of(stamp.mark())? == position.fingerprint)
 }
 
 /// Checks that a reader at a position of `history`, who has also seen the transactions `seen` above

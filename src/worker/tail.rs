@@ -173,8 +173,8 @@ impl Tailer {
         }
         while let Some(stamp) = stamps.next()? {
             looked.transactions += 1;
-            self.fingerprints.pass(&stamp);
-            let fingerprint = self.fingerprints.of(&stamp)?;
+            self.fingerprints.pass(stamp.mark());
+            let fingerprint = self.fingerprints.of(stamp.mark())?;
             self.since_heartbeat += u64::from(stamp.changes > 0);
             let wanted = stamp.collections.as_slice().iter().any(|&c| sources.matcher.wants(c));
             if wanted && stamp.by_key {
