@@ -3,10 +3,11 @@
 //! It runs on the caller's thread, over HTTP/1.1, and reads of each event only what it needs for that: of
 //! single-row transactions each has to come behind the one before.
 
+mod read;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BytesMut};
 use event_source_tests::consume::Version;
 use event_source_tests::consume::http::Connection;
 use http_body_util::BodyExt as _;
@@ -14,6 +15,8 @@ use hyper::Response;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
+
+use read::{Lines, Read, cursor_of};
 
 /// Whose JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +26,6 @@ pub enum Wire {
     Fauna,
 }
 
-const TXN_TS: &str = r#""txn_ts":"#;
-const CURSOR: &str = r#""cursor":""#;
 const LARGEST_PAGE: u32 = 16_000;
 
 /// What reads one source from its token's start.
@@ -34,13 +35,6 @@ pub struct Reader {
     token: String,
     wire: Wire,
     runtime: Runtime,
-}
-
-/// What was read so far.
-#[derive(Debug, Default)]
-struct Read {
-    events: u64,
-    last: u64,
 }
 
 impl Reader {
@@ -83,22 +77,11 @@ impl Reader {
     #[must_use]
     pub fn stream(&self, events: u64) -> Duration {
         let begun = Instant::now();
-        let mut read = Read::default();
-        self.runtime.block_on(async {
+        let read = self.runtime.block_on(async {
             let mut connection = self.connect().await;
-            let body = json!({ "token": self.token });
-            let mut body = self.post(&mut connection, Ask::Stream, &body).await.into_body();
-            let mut rest = BytesMut::new();
-            while read.events < events {
-                let frame = body.frame().await.expect("the stream goes on").expect("unbroken");
-                let Ok(data) = frame.into_data() else { continue };
-                rest.extend_from_slice(&data);
-                let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else { continue };
-                read.lines(std::str::from_utf8(&rest[..end]).expect("JSON is UTF-8"));
-                rest.advance(end + 1);
-            }
+            self.lines(&mut connection).await.until(events).await
         });
-        assert_eq!(read.events, events, "more events came than there are");
+        assert_eq!(read, events, "more events came than there are");
         begun.elapsed()
     }
 
@@ -112,14 +95,7 @@ impl Reader {
         let first = async || {
             let mut connection = self.connect().await;
             let begun = Instant::now();
-            let body = json!({ "token": self.token });
-            let mut body = self.post(&mut connection, Ask::Stream, &body).await.into_body();
-            let mut read = Read::default();
-            while read.events == 0 {
-                let frame = body.frame().await.expect("the stream goes on").expect("unbroken");
-                let data = frame.into_data().unwrap_or_default();
-                read.lines(std::str::from_utf8(&data).expect("a chunk is whole events"));
-            }
+            self.lines(&mut connection).await.until(1).await;
             begun.elapsed()
         };
         self.runtime.block_on(async {
@@ -184,6 +160,12 @@ impl Reader {
         String::from_utf8(bytes.into()).expect("JSON is UTF-8")
     }
 
+    /// Opens a stream.
+    async fn lines(&self, connection: &mut Connection) -> Lines {
+        let body = json!({ "token": self.token });
+        Lines::of(self.post(connection, Ask::Stream, &body).await.into_body())
+    }
+
     async fn post(
         &self,
         connection: &mut Connection,
@@ -217,37 +199,4 @@ async fn futures_join<F: Future<Output = ()>>(count: u32, mut start: impl FnMut(
         if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
     })
     .await;
-}
-
-impl Read {
-    /// The events of a page.
-    fn take(&mut self, page: &str) {
-        for (at, name) in page.match_indices(TXN_TS) {
-            self.event(&page[at + name.len()..]);
-        }
-    }
-
-    /// Lines of a stream, statuses among them.
-    fn lines(&mut self, lines: &str) {
-        for line in lines.split('\n') {
-            assert!(!line.starts_with(r#"{"type":"error""#), "the stream ends: {line}");
-            if !line.starts_with(r#"{"type":"status""#) && !line.trim_end().is_empty() {
-                let (_, behind) = line.rsplit_once(TXN_TS).expect("an event says its transaction");
-                self.event(behind);
-            }
-        }
-    }
-
-    fn event(&mut self, behind: &str) {
-        let digits = behind.bytes().take_while(u8::is_ascii_digit);
-        let txn = digits.fold(0, |txn, digit| txn * 10 + u64::from(digit - b'0'));
-        assert!(txn > self.last, "{txn} comes behind {}", self.last);
-        (self.last, self.events) = (txn, self.events + 1);
-    }
-}
-
-/// A page's own cursor: the last one in it.
-fn cursor_of(page: &str) -> &str {
-    let at = page.rfind(CURSOR).expect("a page has a cursor") + CURSOR.len();
-    page[at..].split('"').next().expect("a text ends")
 }
