@@ -16,7 +16,7 @@ use crate::turns::turns;
 use crate::work::{Better, Outcome, Run};
 
 pub fn measure(run: &Run) -> Outcome {
-    let events = run.pick(1_000_000, 200_000);
+    let events = run.pick(1_000_000, 100_000);
     let cluster = clusters::full().start();
     let _serving = cluster.serving();
     filled::items(&mut cluster.connect());
@@ -26,11 +26,9 @@ pub fn measure(run: &Run) -> Outcome {
     let reader = |wire| Reader::new(cluster.http(), token.clone(), wire);
     let (native, fauna) = (reader(Wire::Native), reader(Wire::Fauna));
     let tables = Tables::start(events);
-    let mut decoded: Vec<Decoded> = [Plugin::Wal2json, Plugin::Pgoutput]
-        .into_iter()
-        .filter(|plugin| plugin.is_here())
-        .map(|plugin| Decoded::write(plugin, events))
-        .collect();
+    let mut plugins = vec![Plugin::Wal2json, Plugin::Pgoutput];
+    plugins.retain(|plugin| plugin.is_here());
+    let decoded = Decoded::write(&plugins, events);
     let rate = |seconds: f64| events as f64 / seconds / 1000.0;
     let mut by_pages = || rate(native.pages(events).0.as_secs_f64());
     let mut by_stream = || rate(native.stream(events).as_secs_f64());
@@ -52,9 +50,10 @@ pub fn measure(run: &Run) -> Outcome {
     if has_peer("pgq3") {
         subjects.push(("PGQ, batches", &mut pgq));
     }
+    let decoded = &decoded;
     let mut decoding: Vec<Decoding<'_>> = Vec::new();
-    for peer in &mut decoded {
-        decoding.push((peer.plugin.name(), Box::new(|| rate(peer.read()))));
+    for plugin in plugins {
+        decoding.push((plugin.name(), Box::new(move || rate(decoded.read(plugin)))));
     }
     for (name, read) in &mut decoding {
         subjects.push((name, read));
