@@ -3,6 +3,7 @@
 //! It runs on the caller's thread, over HTTP/1.1, and reads of each event only what it needs for that: of
 //! single-row transactions each has to come behind the one before.
 
+mod polls;
 mod read;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
+use polls::Polls;
 use read::{Lines, Read, cursor_of};
 
 /// Whose JSON.
@@ -114,30 +116,25 @@ impl Reader {
     /// When a page is not the empty one that it has to be.
     #[must_use]
     pub fn polls(&self, cursor: &str, connections: u32, each: u32) -> f64 {
+        let body = json!({ "token": self.token, "page_size": 100, "cursor": cursor }).to_string();
+        let mut polls = Polls::open(self.address, connections, &body);
         let begun = Instant::now();
-        self.runtime.block_on(async {
-            let poll = async || {
-                let mut connection = self.connect().await;
-                for _ in 0..each {
-                    let page = self.page(&mut connection, Some(cursor), 100).await;
-                    assert!(page.starts_with(r#"{"events":[],"#), "not an empty page: {page}");
-                }
-            };
-            futures_join(connections, poll).await;
-        });
+        for _ in 0..each {
+            polls.once();
+        }
         f64::from(connections * each) / begun.elapsed().as_secs_f64()
     }
 
-    /// The time for one page behind a cursor, or from the token's start.
+    /// The time for one page from the token's start.
     ///
     /// # Panics
     /// When it does not have so many events.
     #[must_use]
-    pub fn one_page(&self, cursor: Option<&str>, size: u32) -> Duration {
+    pub fn one_page(&self, size: u32) -> Duration {
         self.runtime.block_on(async {
             let mut connection = self.connect().await;
             let begun = Instant::now();
-            let page = self.page(&mut connection, cursor, size).await;
+            let page = self.page(&mut connection, None, size).await;
             let took = begun.elapsed();
             let mut read = Read::default();
             read.take(&page);
@@ -189,14 +186,4 @@ impl Reader {
 enum Ask {
     Page,
     Stream,
-}
-
-/// As many at once on one thread.
-async fn futures_join<F: Future<Output = ()>>(count: u32, mut start: impl FnMut() -> F) {
-    let mut all: Vec<_> = (0..count).map(|_| Box::pin(start())).collect();
-    std::future::poll_fn(|context| {
-        all.retain_mut(|one| one.as_mut().poll(context).is_pending());
-        if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
 }
