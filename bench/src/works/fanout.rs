@@ -11,7 +11,7 @@ use crate::work::{Better, Outcome, Run};
 const WINDOW: u64 = 16;
 
 pub fn measure(run: &Run) -> Outcome {
-    let time = Duration::from_millis(run.pick(1500, 600));
+    let time = Duration::from_millis(run.pick(1500, 400));
     let load = Load { window: WINDOW, together: 1, time };
     let mut outcome =
         Outcome::new("Events delivered to the streams of one source", "k/s", Better::Higher);
@@ -23,7 +23,7 @@ pub fn measure(run: &Run) -> Outcome {
             thousands(flood(subject, Streams::shared(streams), load))
         });
         keep(&mut outcome, &mut costs, &at, measured);
-        let part = outcome.median(OURS, &at) / outcome.median(HYPER_COALESCING, &at);
+        let part = outcome.ratio(OURS, HYPER_COALESCING, &at);
         outcome.goal_at_least(format!("{at}, over hyper coalescing"), part, 0.7);
     }
     let subjects = present(&[OURS, HYPER, HYPER_COALESCING, NCHAN]);
@@ -35,7 +35,7 @@ pub fn measure(run: &Run) -> Outcome {
         keep(&mut outcome, &mut costs, &at, measured);
         for (peer, least) in [(HYPER, 0.9), (NCHAN, 1.0)] {
             if subjects.contains(&peer) {
-                let part = outcome.median(OURS, &at) / outcome.median(peer, &at);
+                let part = outcome.ratio(OURS, peer, &at);
                 outcome.goal_at_least(format!("{at}, over {peer}"), part, least);
             }
         }

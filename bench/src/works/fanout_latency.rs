@@ -10,7 +10,7 @@ use crate::work::{Better, Outcome, Run, median};
 const DELIVERIES: f64 = 10_000.0;
 
 pub fn measure(run: &Run) -> Outcome {
-    let time = Duration::from_secs(run.pick(4, 2));
+    let time = Duration::from_secs(run.pick(4, 1));
     let mut outcome =
         Outcome::new("From an event to its readers, 10,000 deliveries/s", "ms", Better::Lower);
     let mut slowest = Vec::new();
@@ -26,7 +26,7 @@ pub fn measure(run: &Run) -> Outcome {
             paced(subject, how, time)
         });
         keep(&mut outcome, &mut slowest, &at, measured);
-        let over = outcome.median(OURS, &at) / outcome.median(HYPER_COALESCING, &at);
+        let over = outcome.ratio(OURS, HYPER_COALESCING, &at);
         outcome.goal_at_most(format!("p50 of {at} over hyper coalescing"), over, 1.3);
     }
     outcome.note(
