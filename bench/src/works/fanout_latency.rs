@@ -3,18 +3,18 @@
 use std::time::{Duration, Instant};
 
 use crate::fanout::{
-    HYPER_COALESCING, NCHAN, OURS, Streams, Subject, compare, keep, open, present,
+    HYPER_COALESCING, NCHAN, OURS, Streams, Subject, compare, keep, open, present, sizes,
 };
 use crate::work::{Better, Outcome, Run, median};
 
 const DELIVERIES: f64 = 10_000.0;
 
 pub fn measure(run: &Run) -> Outcome {
-    let time = Duration::from_secs(run.pick(4, 1));
+    let time = Duration::from_secs(run.pick(3, 1));
     let mut outcome =
         Outcome::new("From an event to its readers, 10,000 deliveries/s", "ms", Better::Lower);
     let mut slowest = Vec::new();
-    for (streams, text) in [(100, "100"), (1000, "1,000"), (5000, "5,000")] {
+    for &(streams, text) in sizes(run) {
         let at = format!("{text} streams");
         let subjects = present(&[OURS, HYPER_COALESCING, NCHAN]);
         let measured = compare(run, &subjects, |subject| {

@@ -13,7 +13,7 @@ const STREAMS: u32 = 50;
 const CONNECTIONS: u32 = 16;
 
 pub fn measure(run: &Run) -> Outcome {
-    let polls = run.pick(5_000, 1_000);
+    let polls = run.pick(2_000, 1_000);
     let cluster = clusters::ours().start();
     let _serving = cluster.serving();
     filled::items(&mut cluster.connect());

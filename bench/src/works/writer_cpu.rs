@@ -41,7 +41,7 @@ struct Subject {
 }
 
 pub fn measure(run: &Run) -> Outcome {
-    let transactions = run.pick(15_000, 2_000);
+    let transactions = run.pick(8_000, 2_000);
     let mut subjects: Vec<Subject> = KINDS
         .into_iter()
         .filter(|kind| kind.is_here())

@@ -21,7 +21,7 @@ pub fn measure(run: &Run) -> Outcome {
         .filter(|kind| kind.is_here())
         .map(|kind| kind.start(disk.below(clusters::for_writers())))
         .collect();
-    let seconds = run.pick(3, 1);
+    let seconds = 1;
     let numbers: &[u32] = run.pick(&[8, 32], &[8]);
     let mut outcome = Outcome::new(
         "Single-row UPDATE of an indexed column, synchronous_commit on: slowdown",
