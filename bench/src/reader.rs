@@ -125,21 +125,24 @@ impl Reader {
         f64::from(connections * each) / begun.elapsed().as_secs_f64()
     }
 
-    /// The time for one page from the token's start.
+    /// Asks for the page at the token's start so often on one connection, and gives the time of each.
     ///
     /// # Panics
-    /// When it does not have so many events.
+    /// When one does not have so many events.
     #[must_use]
-    pub fn one_page(&self, size: u32) -> Duration {
+    pub fn first_pages(&self, size: u32, times: u32) -> Vec<Duration> {
         self.runtime.block_on(async {
             let mut connection = self.connect().await;
-            let begun = Instant::now();
-            let page = self.page(&mut connection, None, size).await;
-            let took = begun.elapsed();
-            let mut read = Read::default();
-            read.take(&page);
-            assert_eq!(read.events, u64::from(size), "a page is not full");
-            took
+            let mut times_taken = Vec::new();
+            for _ in 0..times {
+                let begun = Instant::now();
+                let page = self.page(&mut connection, None, size).await;
+                times_taken.push(begun.elapsed());
+                let mut read = Read::default();
+                read.take(&page);
+                assert_eq!(read.events, u64::from(size), "a page is not full");
+            }
+            times_taken
         })
     }
 

@@ -12,7 +12,7 @@ use crate::work::{Better, Outcome, Run, median, ratios};
 const SMALL: u64 = 100_000;
 const PAGE: u32 = 100;
 /// Pages of one sample.
-const PAGES: u32 = 50;
+const PAGES: u32 = 200;
 /// Single-row transactions at each end of a log, where pages are read.
 const AT_AN_END: u64 = 400;
 /// Changes of each transaction between them.
@@ -96,6 +96,6 @@ impl Log {
 
 /// For one page.
 fn microseconds(reader: &Reader) -> f64 {
-    let pages: Vec<f64> = (0..PAGES).map(|_| reader.one_page(PAGE).as_secs_f64() * 1e6).collect();
-    median(&pages)
+    let pages = reader.first_pages(PAGE, PAGES);
+    median(&pages.iter().map(|took| took.as_secs_f64() * 1e6).collect::<Vec<_>>())
 }
