@@ -34,7 +34,7 @@ struct Subject {
 }
 
 pub fn measure(run: &Run) -> Outcome {
-    let changes = run.pick(10_000, 4_000);
+    let changes = run.pick(10_000, 8_000);
     let mut subjects: Vec<Subject> =
         KINDS.into_iter().filter(|kind| kind.is_here()).map(Subject::start).collect();
     for subject in &mut subjects {

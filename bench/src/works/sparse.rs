@@ -13,7 +13,7 @@ const BURST: u64 = 10;
 const OTHERS: u64 = 99_988;
 
 pub fn measure(run: &Run) -> Outcome {
-    let wanted = run.pick(100, 20);
+    let wanted = run.pick(100, 10);
     let cluster = clusters::full().start();
     let _serving = cluster.serving();
     let mint = "
