@@ -87,18 +87,21 @@ impl Reader {
         begun.elapsed()
     }
 
-    /// Opens a stream as often as asked, each on a connection that is there, and gives the time to the
-    /// first event of each.
+    /// Opens a stream as often as asked, each on a connection that is there, and gives the times to its
+    /// status and to its first change.
     ///
     /// # Panics
     /// When a stream does not open.
     #[must_use]
-    pub fn first_events(&self, times: u32) -> Vec<Duration> {
+    pub fn first_events(&self, times: u32) -> Vec<[Duration; 2]> {
         let first = async || {
             let mut connection = self.connect().await;
             let begun = Instant::now();
-            self.lines(&mut connection).await.until(1).await;
-            begun.elapsed()
+            let mut lines = self.lines(&mut connection).await;
+            lines.until_anything().await;
+            let status = begun.elapsed();
+            lines.until(1).await;
+            [status, begun.elapsed()]
         };
         self.runtime.block_on(async {
             let mut times_taken = Vec::new();

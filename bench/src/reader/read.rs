@@ -12,6 +12,7 @@ const CURSOR: &str = r#""cursor":""#;
 #[derive(Debug, Default)]
 pub(super) struct Read {
     pub(super) events: u64,
+    statuses: u64,
     last: u64,
 }
 
@@ -32,17 +33,28 @@ impl Lines {
     /// Reads until there were at least so many events, and gives how many there were.
     pub(super) async fn until(&mut self, events: u64) -> u64 {
         while self.read.events < events {
-            let frame = self.body.frame().await.expect("the stream goes on").expect("unbroken");
-            let Ok(data) = frame.into_data() else { continue };
-            self.rest.extend_from_slice(&data);
-            // What was there before has no line's end.
-            let new = self.rest.len() - data.len();
-            let Some(end) = memchr::memrchr(b'\n', &self.rest[new..]) else { continue };
-            let end = new + end;
-            self.read.lines(std::str::from_utf8(&self.rest[..end]).expect("JSON is UTF-8"));
-            self.rest.advance(end + 1);
+            self.piece().await;
         }
         self.read.events
+    }
+
+    /// Reads until the stream has said anything.
+    pub(super) async fn until_anything(&mut self) {
+        while self.read.events + self.read.statuses == 0 {
+            self.piece().await;
+        }
+    }
+
+    async fn piece(&mut self) {
+        let frame = self.body.frame().await.expect("the stream goes on").expect("unbroken");
+        let Ok(data) = frame.into_data() else { return };
+        self.rest.extend_from_slice(&data);
+        // What was there before has no line's end.
+        let new = self.rest.len() - data.len();
+        let Some(end) = memchr::memrchr(b'\n', &self.rest[new..]) else { return };
+        let end = new + end;
+        self.read.lines(std::str::from_utf8(&self.rest[..end]).expect("JSON is UTF-8"));
+        self.rest.advance(end + 1);
     }
 }
 
@@ -58,7 +70,9 @@ impl Read {
     fn lines(&mut self, lines: &str) {
         for line in lines.split('\n') {
             assert!(!line.starts_with(r#"{"type":"error""#), "the stream ends: {line}");
-            if !line.starts_with(r#"{"type":"status""#) && !line.trim_end().is_empty() {
+            if line.starts_with(r#"{"type":"status""#) {
+                self.statuses += 1;
+            } else if !line.trim_end().is_empty() {
                 let (_, behind) = line.rsplit_once(TXN_TS).expect("an event says its transaction");
                 self.event(behind);
             }
