@@ -10,7 +10,7 @@ use decoded::{Decoded, Plugin};
 use tables::Tables;
 
 use crate::clusters::{self, has_peer};
-use crate::filled::{self, update_items};
+use crate::filled::{self, grow};
 use crate::reader::{Reader, Wire};
 use crate::turns::turns;
 use crate::work::{Better, Outcome, Run};
@@ -24,7 +24,7 @@ pub fn measure(run: &Run) -> Outcome {
     filled::items(&mut cluster.connect());
     let mint = "SELECT event_source.capture('item'); SELECT event_source('item')";
     let token = cluster.psql(mint).lines().last().expect("a token").to_owned();
-    update_items(&cluster, events);
+    grow(&cluster, events, 1);
     let reader = |wire| Reader::new(cluster.http(), token.clone(), wire);
     let (native, fauna) = (reader(Wire::Native), reader(Wire::Fauna));
     let tables = Tables::start(events);

@@ -3,14 +3,17 @@
 use std::cell::Cell;
 use std::fs;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use event_source_tests::Cluster;
 use event_source_tests::cluster::DATABASE;
 use event_source_tests::private::output;
+use event_source_tests::{Cluster, wait_until};
 
 use crate::clusters::{self, has_peer};
 use crate::filled;
+
+/// How long a server may take to see that its client has ended.
+const GONE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plugin {
@@ -66,7 +69,7 @@ impl Decoded {
                 .execute("SELECT pg_create_logical_replication_slot($1, $1)", &[&name])
                 .expect("a slot can be made");
         }
-        filled::update_items(&cluster, changes);
+        filled::grow(&cluster, changes, 1);
         let end = "SELECT pg_current_wal_insert_lsn()::text";
         let end = client.query_one(end, &[]).expect("a position").get(0);
         // Without this it would not be on the disk, and not be decoded, until somebody wrote more.
@@ -81,7 +84,8 @@ impl Decoded {
         let slot = format!("reading_{}", self.readings.get());
         let copy =
             format!("SELECT pg_copy_logical_replication_slot('{}', '{slot}')", plugin.name());
-        self.cluster.connect().batch_execute(&copy).expect("a slot can be copied");
+        let mut client = self.cluster.connect();
+        client.batch_execute(&copy).expect("a slot can be copied");
         let options: &[&str] = match plugin {
             Plugin::Wal2json => &["-o", "format-version=2", "-o", "include-transaction=off"],
             Plugin::Pgoutput => &["-o", "proto_version=1", "-o", "publication_names=item"],
@@ -99,6 +103,14 @@ impl Decoded {
                 .args(options),
         );
         let took = begun.elapsed().as_secs_f64();
+        // There may be ten slots.
+        let is = format!("SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'");
+        wait_until("pg_recvlogical to be gone", GONE, || {
+            !client.query_one(&is, &[]).expect("the slot is there").get::<_, bool>(0)
+        });
+        client
+            .execute("SELECT pg_drop_replication_slot($1)", &[&slot])
+            .expect("nobody uses the slot");
         let read = fs::read(&file).expect("it was just written");
         fs::remove_file(&file).expect("it was just read");
         assert_eq!(plugin.changes(&read), self.changes, "not all changes came once");
