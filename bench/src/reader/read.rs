@@ -1,12 +1,17 @@
 //! What a client takes of what it reads: how many events there were, and that each came behind the one
 //! before.
 
+use std::time::Duration;
+
 use bytes::{Buf as _, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 const TXN_TS: &str = r#""txn_ts":"#;
 const CURSOR: &str = r#""cursor":""#;
+
+/// Nothing that is measured here takes so long.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What was read so far.
 #[derive(Debug, Default)]
@@ -32,9 +37,13 @@ impl Lines {
 
     /// Reads until there were at least so many events, and gives how many there were.
     pub(super) async fn until(&mut self, events: u64) -> u64 {
-        while self.read.events < events {
-            self.piece().await;
-        }
+        // A stream that left one out would say its status for ever.
+        let all = async {
+            while self.read.events < events {
+                self.piece().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, all).await.expect("all events come in time");
         self.read.events
     }
 

@@ -8,6 +8,8 @@ use crate::fanout::{
 use crate::work::{Better, Outcome, Run, median};
 
 const DELIVERIES: f64 = 10_000.0;
+/// What is left of that when the last event was sent comes within this.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn measure(run: &Run) -> Outcome {
     let time = Duration::from_secs(run.pick(3, 1));
@@ -52,7 +54,9 @@ fn paced(subject: &mut dyn Subject, how: Streams, time: Duration) -> (f64, f64) 
         readers.turn(wait, |number| took.push(sent[number as usize].elapsed()));
     }
     let all = sent.len() * how.streams;
+    let last = Instant::now();
     while took.len() < all {
+        assert!(last.elapsed() < PATIENCE, "{} of {all} events came", took.len());
         readers.turn(Duration::from_secs(10), |number| took.push(sent[number as usize].elapsed()));
     }
     let mut took: Vec<f64> = took.iter().map(|took| took.as_secs_f64() * 1e3).collect();
