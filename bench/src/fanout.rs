@@ -66,6 +66,13 @@ impl Streams {
     }
 }
 
+/// To how many streams, and how that is written. Thousands of connections take long to open.
+#[must_use]
+pub fn sizes(run: &Run) -> &'static [(usize, &'static str)] {
+    const ALL: [(usize, &str); 3] = [(100, "100"), (1000, "1,000"), (5000, "5,000")];
+    run.pick(&ALL, &ALL[..2])
+}
+
 /// Starts the subject of that name; `None` when this machine does not have it.
 #[must_use]
 pub fn start(name: &str) -> Option<Box<dyn Subject>> {

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use event_source_tests::Cluster;
 use event_source_tests::cluster::DATABASE;
@@ -23,6 +24,60 @@ pub fn items(client: &mut Client) {
         ))
         .expect("a table can be made");
     client.batch_execute("VACUUM ANALYZE item").expect("a table can be vacuumed");
+}
+
+/// The same table, whose updates are HOT: they cost least.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn items_of_hot_updates(client: &mut Client) {
+    client
+        .batch_execute(&format!(
+            "CREATE TABLE item (id int PRIMARY KEY, amount int NOT NULL, note text NOT NULL)
+             WITH (fillfactor = 50);
+             INSERT INTO item SELECT id, id, '{NOTE}' FROM generate_series(1, 10000) AS id"
+        ))
+        .expect("a table can be made");
+}
+
+/// Has table `item` updated so often, in transactions of so many rows each, by sessions that loop in the
+/// server: `pgbench` takes twice as long for single rows, and an hour for a large log.
+///
+/// # Panics
+/// When one fails, or not all is updated.
+pub fn grow(cluster: &Cluster, changes: u64, each: u64) {
+    const SESSIONS: u64 = 2;
+    /// Rows of a session, which it updates in turn.
+    const OWN: u64 = 10_000 / SESSIONS;
+    assert_eq!(OWN % each, 0, "as many in each transaction");
+    let transactions = changes / each / SESSIONS;
+    assert_eq!(transactions * each * SESSIONS, changes, "as many for each session");
+    let amounts = |client: &mut Client| -> i64 {
+        client.query_one("SELECT sum(amount) FROM item", &[]).expect("a sum").get(0)
+    };
+    let mut client = cluster.connect();
+    let before = amounts(&mut client);
+    thread::scope(|scope| {
+        for session in 0..SESSIONS {
+            let first = format!("{} + number * {each} % {OWN}", session * OWN + 1);
+            let fill = format!(
+                "DO $$ BEGIN
+                     FOR number IN 1..{transactions} LOOP
+                         UPDATE item SET amount = amount + 1
+                         WHERE id BETWEEN {first} AND {first} + {each} - 1;
+                         COMMIT;
+                     END LOOP;
+                 END $$"
+            );
+            scope.spawn(move || {
+                let mut client = cluster.connect();
+                client.batch_execute("SET synchronous_commit = off").expect("it can be set");
+                client.batch_execute(&fill).expect("a log can be filled");
+            });
+        }
+    });
+    let changed = u64::try_from(amounts(&mut client) - before).expect("amounts only grow");
+    assert_eq!(changed, changes, "not all rows were updated");
 }
 
 /// Has table `item` updated by so many transactions, by `pgbench`: sessions of our own would take

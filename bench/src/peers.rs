@@ -29,6 +29,17 @@ use crate::clusters::has_peer;
 /// Rows of table `item`, with the ids from 1.
 pub const ROWS: i32 = 100_000;
 
+/// Table `item` behind its `id` and its `amount`.
+#[derive(Debug)]
+pub struct Item {
+    /// Its further columns, and what stands in them for an `id`.
+    pub columns: &'static str,
+    pub values: &'static str,
+}
+
+/// What writers write unless a work has its own.
+const NARROW: Item = Item { columns: "note text NOT NULL", values: "'a row as rows are'" };
+
 /// How long what was committed may take to be heard of.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -134,6 +145,15 @@ impl Kind {
     /// When it cannot be set up.
     #[must_use]
     pub fn start(self, options: Options) -> Peer {
+        self.start_with(options, &NARROW)
+    }
+
+    /// The same with a table of one's own.
+    ///
+    /// # Panics
+    /// When it cannot be set up.
+    #[must_use]
+    pub fn start_with(self, options: Options, item: &Item) -> Peer {
         let cluster = match self {
             Self::NotCaptured | Self::Captured | Self::Followed => options.start(),
             Self::Wal2json => Plugin::Wal2json.cluster(without_us(options)),
@@ -148,7 +168,7 @@ impl Kind {
             let create = format!("CREATE DATABASE {DATABASE}");
             cluster.connect_to("postgres").batch_execute(&create).expect("a database is created");
         }
-        fill(&mut cluster.connect());
+        fill(&mut cluster.connect(), item);
         let hearing: Option<Box<dyn Hearing>> = match self {
             Self::Plain | Self::NotCaptured => None,
             Self::Notify => Some(Box::new(notify::Listener::start(&cluster))),
@@ -181,12 +201,12 @@ fn without_us(options: Options) -> Options {
 }
 
 /// The table: its update is not HOT, since an indexed column changes.
-fn fill(client: &mut Client) {
-    let rows = format!(
-        "INSERT INTO item SELECT id, id, 'a row as rows are' FROM generate_series(1, {ROWS}) AS id"
-    );
+fn fill(client: &mut Client, Item { columns, values }: &Item) {
+    let create = format!("CREATE TABLE item (id int PRIMARY KEY, amount int NOT NULL, {columns})");
+    let rows =
+        format!("INSERT INTO item SELECT id, id, {values} FROM generate_series(1, {ROWS}) AS id");
     for statement in [
-        "CREATE TABLE item (id int PRIMARY KEY, amount int NOT NULL, note text NOT NULL)",
+        &create,
         "CREATE INDEX item_by_amount ON item (amount)",
         &rows,
         "VACUUM ANALYZE item",

@@ -3,10 +3,12 @@
 //! It runs on the caller's thread, over HTTP/1.1, and reads of each event only what it needs for that: of
 //! single-row transactions each has to come behind the one before.
 
+mod polls;
+mod read;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BytesMut};
 use event_source_tests::consume::Version;
 use event_source_tests::consume::http::Connection;
 use http_body_util::BodyExt as _;
@@ -14,6 +16,9 @@ use hyper::Response;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
+
+use polls::Polls;
+use read::{Lines, Read, cursor_of};
 
 /// Whose JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +28,6 @@ pub enum Wire {
     Fauna,
 }
 
-const TXN_TS: &str = r#""txn_ts":"#;
-const CURSOR: &str = r#""cursor":""#;
 const LARGEST_PAGE: u32 = 16_000;
 
 /// What reads one source from its token's start.
@@ -34,13 +37,6 @@ pub struct Reader {
     token: String,
     wire: Wire,
     runtime: Runtime,
-}
-
-/// What was read so far.
-#[derive(Debug, Default)]
-struct Read {
-    events: u64,
-    last: u64,
 }
 
 impl Reader {
@@ -83,44 +79,29 @@ impl Reader {
     #[must_use]
     pub fn stream(&self, events: u64) -> Duration {
         let begun = Instant::now();
-        let mut read = Read::default();
-        self.runtime.block_on(async {
+        let read = self.runtime.block_on(async {
             let mut connection = self.connect().await;
-            let body = json!({ "token": self.token });
-            let mut body = self.post(&mut connection, Ask::Stream, &body).await.into_body();
-            let mut rest = BytesMut::new();
-            while read.events < events {
-                let frame = body.frame().await.expect("the stream goes on").expect("unbroken");
-                let Ok(data) = frame.into_data() else { continue };
-                rest.extend_from_slice(&data);
-                let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else { continue };
-                read.lines(std::str::from_utf8(&rest[..end]).expect("JSON is UTF-8"));
-                rest.advance(end + 1);
-            }
+            self.lines(&mut connection).await.until(events).await
         });
-        assert_eq!(read.events, events, "more events came than there are");
+        assert_eq!(read, events, "more events came than there are");
         begun.elapsed()
     }
 
-    /// Opens a stream as often as asked, each on a connection that is there, and gives the time to the
-    /// first event of each.
+    /// Opens a stream as often as asked, each on a connection that is there, and gives the times to its
+    /// status and to its first change.
     ///
     /// # Panics
     /// When a stream does not open.
     #[must_use]
-    pub fn first_events(&self, times: u32) -> Vec<Duration> {
+    pub fn first_events(&self, times: u32) -> Vec<[Duration; 2]> {
         let first = async || {
             let mut connection = self.connect().await;
             let begun = Instant::now();
-            let body = json!({ "token": self.token });
-            let mut body = self.post(&mut connection, Ask::Stream, &body).await.into_body();
-            let mut read = Read::default();
-            while read.events == 0 {
-                let frame = body.frame().await.expect("the stream goes on").expect("unbroken");
-                let data = frame.into_data().unwrap_or_default();
-                read.lines(std::str::from_utf8(&data).expect("a chunk is whole events"));
-            }
-            begun.elapsed()
+            let mut lines = self.lines(&mut connection).await;
+            lines.until_anything().await;
+            let status = begun.elapsed();
+            lines.until(1).await;
+            [status, begun.elapsed()]
         };
         self.runtime.block_on(async {
             let mut times_taken = Vec::new();
@@ -138,35 +119,33 @@ impl Reader {
     /// When a page is not the empty one that it has to be.
     #[must_use]
     pub fn polls(&self, cursor: &str, connections: u32, each: u32) -> f64 {
+        let body = json!({ "token": self.token, "page_size": 100, "cursor": cursor }).to_string();
+        let mut polls = Polls::open(self.address, connections, &body);
         let begun = Instant::now();
-        self.runtime.block_on(async {
-            let poll = async || {
-                let mut connection = self.connect().await;
-                for _ in 0..each {
-                    let page = self.page(&mut connection, Some(cursor), 100).await;
-                    assert!(page.starts_with(r#"{"events":[],"#), "not an empty page: {page}");
-                }
-            };
-            futures_join(connections, poll).await;
-        });
+        for _ in 0..each {
+            polls.once();
+        }
         f64::from(connections * each) / begun.elapsed().as_secs_f64()
     }
 
-    /// The time for one page behind a cursor, or from the token's start.
+    /// Asks for the page at the token's start so often on one connection, and gives the time of each.
     ///
     /// # Panics
-    /// When it does not have so many events.
+    /// When one does not have so many events.
     #[must_use]
-    pub fn one_page(&self, cursor: Option<&str>, size: u32) -> Duration {
+    pub fn first_pages(&self, size: u32, times: u32) -> Vec<Duration> {
         self.runtime.block_on(async {
             let mut connection = self.connect().await;
-            let begun = Instant::now();
-            let page = self.page(&mut connection, cursor, size).await;
-            let took = begun.elapsed();
-            let mut read = Read::default();
-            read.take(&page);
-            assert_eq!(read.events, u64::from(size), "a page is not full");
-            took
+            let mut times_taken = Vec::new();
+            for _ in 0..times {
+                let begun = Instant::now();
+                let page = self.page(&mut connection, None, size).await;
+                times_taken.push(begun.elapsed());
+                let mut read = Read::default();
+                read.take(&page);
+                assert_eq!(read.events, u64::from(size), "a page is not full");
+            }
+            times_taken
         })
     }
 
@@ -182,6 +161,12 @@ impl Reader {
         let answer = self.post(connection, Ask::Page, &body).await;
         let bytes = answer.into_body().collect().await.expect("a whole page").to_bytes();
         String::from_utf8(bytes.into()).expect("JSON is UTF-8")
+    }
+
+    /// Opens a stream.
+    async fn lines(&self, connection: &mut Connection) -> Lines {
+        let body = json!({ "token": self.token });
+        Lines::of(self.post(connection, Ask::Stream, &body).await.into_body())
     }
 
     async fn post(
@@ -207,47 +192,4 @@ impl Reader {
 enum Ask {
     Page,
     Stream,
-}
-
-/// As many at once on one thread.
-async fn futures_join<F: Future<Output = ()>>(count: u32, mut start: impl FnMut() -> F) {
-    let mut all: Vec<_> = (0..count).map(|_| Box::pin(start())).collect();
-    std::future::poll_fn(|context| {
-        all.retain_mut(|one| one.as_mut().poll(context).is_pending());
-        if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-}
-
-impl Read {
-    /// The events of a page.
-    fn take(&mut self, page: &str) {
-        for (at, name) in page.match_indices(TXN_TS) {
-            self.event(&page[at + name.len()..]);
-        }
-    }
-
-    /// Lines of a stream, statuses among them.
-    fn lines(&mut self, lines: &str) {
-        for line in lines.split('\n') {
-            assert!(!line.starts_with(r#"{"type":"error""#), "the stream ends: {line}");
-            if !line.starts_with(r#"{"type":"status""#) && !line.trim_end().is_empty() {
-                let (_, behind) = line.rsplit_once(TXN_TS).expect("an event says its transaction");
-                self.event(behind);
-            }
-        }
-    }
-
-    fn event(&mut self, behind: &str) {
-        let digits = behind.bytes().take_while(u8::is_ascii_digit);
-        let txn = digits.fold(0, |txn, digit| txn * 10 + u64::from(digit - b'0'));
-        assert!(txn > self.last, "{txn} comes behind {}", self.last);
-        (self.last, self.events) = (txn, self.events + 1);
-    }
-}
-
-/// A page's own cursor: the last one in it.
-fn cursor_of(page: &str) -> &str {
-    let at = page.rfind(CURSOR).expect("a page has a cursor") + CURSOR.len();
-    page[at..].split('"').next().expect("a text ends")
 }

@@ -111,11 +111,23 @@ impl Outcome {
     /// When nothing was.
     #[must_use]
     pub fn median(&self, subject: &str, at: &str) -> f64 {
+        self.of(subject, at).median()
+    }
+
+    /// The median of a subject's ratios to another one, round by round.
+    ///
+    /// # Panics
+    /// When one of them was not measured.
+    #[must_use]
+    pub fn ratio(&self, subject: &str, to: &str, at: &str) -> f64 {
+        median(&ratios(&self.of(subject, at).samples, &self.of(to, at).samples))
+    }
+
+    fn of(&self, subject: &str, at: &str) -> &Series {
         self.series
             .iter()
             .find(|series| series.subject == subject && series.at == at)
             .unwrap_or_else(|| panic!("{subject:?} was not measured at {at:?}"))
-            .median()
     }
 
     pub fn goal_at_most(&mut self, text: impl Into<String>, value: f64, limit: f64) {

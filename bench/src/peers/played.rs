@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use event_source_door::frame::{self, Reader};
@@ -38,7 +39,8 @@ pub struct Played {
     /// Answers what the server asks; ends with the server.
     _answering: JoinHandle<()>,
     address: SocketAddr,
-    sent: u64,
+    /// How many events there were; who opens a stream gets those behind them.
+    sent: Arc<AtomicU64>,
 }
 
 impl Played {
@@ -56,8 +58,10 @@ impl Played {
             .spawn()
             .expect("a shell");
         let answering = door.try_clone().expect("a live socket");
-        let answering = std::thread::spawn(move || answer(answering));
-        Self { child, door, _answering: answering, address, sent: 0 }
+        let sent = Arc::new(AtomicU64::new(0));
+        let end = Arc::clone(&sent);
+        let answering = std::thread::spawn(move || answer(answering, &end));
+        Self { child, door, _answering: answering, address, sent }
     }
 }
 
@@ -77,17 +81,19 @@ impl Subject for Played {
     /// So many transactions with a change each, in one write; a tail of each, or of all together.
     fn publish(&mut self, events: u64, per_tail: u64) {
         let mut bytes = Vec::new();
-        let end = self.sent + events;
-        while self.sent < end {
-            let until = end.min(self.sent + per_tail);
-            let (since, closed) = (BEGIN + self.sent as i64, BEGIN + until as i64);
+        let mut sent = self.sent.load(Ordering::Acquire);
+        let end = sent + events;
+        while sent < end {
+            let until = end.min(sent + per_tail);
+            let (since, closed) = (BEGIN + sent as i64, BEGIN + until as i64);
             let mut changes = Changes::default();
-            (self.sent..until).for_each(|number| push(&mut changes, number));
+            (sent..until).for_each(|number| push(&mut changes, number));
             let tail = Tail { changes, ..empty(since, closed) };
             frame::push(&mut bytes, &ToServer::Tail(tail)).expect("short");
-            self.sent = until;
+            sent = until;
         }
         self.door.write_all(&bytes).expect("the server is there");
+        self.sent.store(sent, Ordering::Release);
     }
 }
 
@@ -100,13 +106,14 @@ impl Drop for Played {
 }
 
 /// The worker's part until the server is gone.
-fn answer(mut door: UnixStream) {
+fn answer(mut door: UnixStream, sent: &AtomicU64) {
     let mut reader = Reader::default();
     let mut bytes = [0; 64 * 1024];
     loop {
         let mut answers = Vec::new();
         while let Some(message) = reader.next().expect("undamaged") {
-            for answer in answers_to(message) {
+            let closed = BEGIN + sent.load(Ordering::Acquire) as i64;
+            for answer in answers_to(message, closed) {
                 frame::push(&mut answers, &answer).expect("short");
             }
         }
@@ -120,7 +127,7 @@ fn answer(mut door: UnixStream) {
     }
 }
 
-fn answers_to(message: ToWorker) -> Vec<ToServer> {
+fn answers_to(message: ToWorker, closed: i64) -> Vec<ToServer> {
     match message {
         ToWorker::Hello { version, .. } => vec![
             ToServer::Welcome { version, config: config() },
@@ -137,8 +144,8 @@ fn answers_to(message: ToWorker) -> Vec<ToServer> {
                     projection: None,
                     history: 7,
                 },
-                position: Position::after(BEGIN),
-                start: Start { closed: BEGIN, seen: Vec::new() },
+                position: Position::after(closed),
+                start: Start { closed, seen: Vec::new() },
                 matched_since: BEGIN - 100,
                 expires: None,
                 collection: COLLECTION,

@@ -1,5 +1,5 @@
-//! 100,000 rows in one statement (in the short form 30,000): how much longer it takes when somebody is to hear of them, and how
-//! long it is until a client has the last of them.
+//! 100,000 rows in one statement (in the short form 10,000): how much longer it takes when somebody is
+//! to hear of them, and how long it is until a client has the last of them.
 
 use std::io::Write as _;
 use std::time::Instant;
@@ -31,7 +31,7 @@ struct Subject {
 }
 
 pub fn measure(run: &Run) -> Outcome {
-    let rows = run.pick(100_000, 30_000);
+    let rows = run.pick(100_000, 10_000);
     let mut subjects: Vec<Subject> = COMPARED
         .into_iter()
         .filter(|kind| kind.is_here())

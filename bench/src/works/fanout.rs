@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fanout::{
-    HYPER, HYPER_COALESCING, Load, NCHAN, OURS, Streams, compare, flood, keep, present,
+    HYPER, HYPER_COALESCING, Load, NCHAN, OURS, Streams, compare, flood, keep, present, sizes,
 };
 use crate::work::{Better, Outcome, Run};
 
@@ -11,23 +11,23 @@ use crate::work::{Better, Outcome, Run};
 const WINDOW: u64 = 16;
 
 pub fn measure(run: &Run) -> Outcome {
-    let time = Duration::from_millis(run.pick(1500, 600));
+    let time = Duration::from_millis(run.pick(1000, 400));
     let load = Load { window: WINDOW, together: 1, time };
     let mut outcome =
         Outcome::new("Events delivered to the streams of one source", "k/s", Better::Higher);
     let mut costs = Vec::new();
     let thousands = |(rate, cpu): (f64, f64)| (rate / 1e3, cpu);
-    for (streams, text) in [(100, "100"), (1000, "1,000"), (5000, "5,000")] {
+    for &(streams, text) in sizes(run) {
         let at = format!("{text} streams, 100 per HTTP/2 connection");
         let measured = compare(run, &[OURS, HYPER, HYPER_COALESCING], |subject| {
             thousands(flood(subject, Streams::shared(streams), load))
         });
         keep(&mut outcome, &mut costs, &at, measured);
-        let part = outcome.median(OURS, &at) / outcome.median(HYPER_COALESCING, &at);
+        let part = outcome.ratio(OURS, HYPER_COALESCING, &at);
         outcome.goal_at_least(format!("{at}, over hyper coalescing"), part, 0.7);
     }
     let subjects = present(&[OURS, HYPER, HYPER_COALESCING, NCHAN]);
-    for (streams, text) in [(100, "100"), (1000, "1,000"), (5000, "5,000")] {
+    for &(streams, text) in sizes(run) {
         let at = format!("{text} streams, one per connection");
         let measured = compare(run, &subjects, |subject| {
             thousands(flood(subject, Streams::alone(streams), load))
@@ -35,7 +35,7 @@ pub fn measure(run: &Run) -> Outcome {
         keep(&mut outcome, &mut costs, &at, measured);
         for (peer, least) in [(HYPER, 0.9), (NCHAN, 1.0)] {
             if subjects.contains(&peer) {
-                let part = outcome.median(OURS, &at) / outcome.median(peer, &at);
+                let part = outcome.ratio(OURS, peer, &at);
                 outcome.goal_at_least(format!("{at}, over {peer}"), part, least);
             }
         }

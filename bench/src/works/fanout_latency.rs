@@ -3,18 +3,20 @@
 use std::time::{Duration, Instant};
 
 use crate::fanout::{
-    HYPER_COALESCING, NCHAN, OURS, Streams, Subject, compare, keep, open, present,
+    HYPER_COALESCING, NCHAN, OURS, Streams, Subject, compare, keep, open, present, sizes,
 };
 use crate::work::{Better, Outcome, Run, median};
 
 const DELIVERIES: f64 = 10_000.0;
+/// What is left of that when the last event was sent comes within this.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn measure(run: &Run) -> Outcome {
-    let time = Duration::from_secs(run.pick(4, 2));
+    let time = Duration::from_secs(run.pick(3, 1));
     let mut outcome =
         Outcome::new("From an event to its readers, 10,000 deliveries/s", "ms", Better::Lower);
     let mut slowest = Vec::new();
-    for (streams, text) in [(100, "100"), (1000, "1,000"), (5000, "5,000")] {
+    for &(streams, text) in sizes(run) {
         let at = format!("{text} streams");
         let subjects = present(&[OURS, HYPER_COALESCING, NCHAN]);
         let measured = compare(run, &subjects, |subject| {
@@ -26,7 +28,7 @@ pub fn measure(run: &Run) -> Outcome {
             paced(subject, how, time)
         });
         keep(&mut outcome, &mut slowest, &at, measured);
-        let over = outcome.median(OURS, &at) / outcome.median(HYPER_COALESCING, &at);
+        let over = outcome.ratio(OURS, HYPER_COALESCING, &at);
         outcome.goal_at_most(format!("p50 of {at} over hyper coalescing"), over, 1.3);
     }
     outcome.note(
@@ -52,7 +54,9 @@ fn paced(subject: &mut dyn Subject, how: Streams, time: Duration) -> (f64, f64) 
         readers.turn(wait, |number| took.push(sent[number as usize].elapsed()));
     }
     let all = sent.len() * how.streams;
+    let last = Instant::now();
     while took.len() < all {
+        assert!(last.elapsed() < PATIENCE, "{} of {all} events came", took.len());
         readers.turn(Duration::from_secs(10), |number| took.push(sent[number as usize].elapsed()));
     }
     let mut took: Vec<f64> = took.iter().map(|took| took.as_secs_f64() * 1e3).collect();

@@ -6,7 +6,6 @@
 
 mod hear;
 
-use std::cell::RefCell;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,8 @@ use event_source_tests::Cluster;
 use event_source_tests::consume::latency::pause_until;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::clusters;
-use crate::turns::turns;
+use crate::clusters::{self, has_peer};
+use crate::turns::turns_of;
 use crate::work::{Better, Outcome, Run};
 
 /// Who hears of what is inserted into a table of its own.
@@ -25,6 +24,13 @@ struct Subject {
     hear: fn(&Cluster, &'static str, Range<i32>) -> Hearing,
 }
 
+impl Subject {
+    /// Whether this machine has it (`bench/peers.sh`).
+    fn is_here(&self) -> bool {
+        self.name != WAL2JSON || has_peer(WAL2JSON)
+    }
+}
+
 /// Waits until the last number is heard; gives every number, in the order in which they came, and when.
 type Hearing = Box<dyn FnOnce() -> Vec<Moment>>;
 
@@ -32,11 +38,12 @@ type Hearing = Box<dyn FnOnce() -> Vec<Moment>>;
 type Moment = (i32, i64);
 
 const OURS: &str = "event_source";
+const WAL2JSON: &str = "wal2json";
 
 const SUBJECTS: [Subject; 4] = [
     Subject { name: OURS, table: "followed", hear: hear::stream },
     Subject { name: "NOTIFY", table: "notified", hear: hear::notify },
-    Subject { name: "wal2json", table: "decoded", hear: hear::wal2json },
+    Subject { name: WAL2JSON, table: "decoded", hear: hear::wal2json },
     Subject { name: "npm postgres subscribe()", table: "subscribed", hear: hear::subscribe },
 ];
 
@@ -44,7 +51,7 @@ const SUBJECTS: [Subject; 4] = [
 const RATES: [u32; 2] = [100, 1000];
 
 pub fn measure(run: &Run) -> Outcome {
-    let seconds = run.pick(4.0, 1.5);
+    let seconds = run.pick(2.0, 0.6);
     let cluster = clusters::decoding(clusters::ours(), "wal2json,pgoutput").start();
     let _serving = cluster.serving();
     for Subject { table, .. } in &SUBJECTS {
@@ -55,36 +62,33 @@ pub fn measure(run: &Run) -> Outcome {
     }
     hear::prepare(&cluster);
 
+    let mut subjects: Vec<&Subject> = SUBJECTS.iter().filter(|subject| subject.is_here()).collect();
     let mut outcome = Outcome::new("Return of COMMIT to client", "ms", Better::Lower);
-    let first = RefCell::new(1);
+    let mut first = 1;
     for waits in ["on", "off"] {
         for rate in RATES {
             let commits = (f64::from(rate) * seconds) as i32;
-            let slow = RefCell::new(SUBJECTS.map(|_| Vec::new()));
-            let round = |at: usize| {
-                let numbers = first.replace_with(|first| *first + commits);
-                let numbers = numbers..numbers + commits;
-                let mut times = times(&cluster, &SUBJECTS[at], waits, rate, numbers);
-                times.sort_by(f64::total_cmp);
-                let percentile = |percent: usize| times[(times.len() - 1) * percent / 100];
-                slow.borrow_mut()[at].push(percentile(99));
-                percentile(50)
-            };
-            let [ours, notify, wal2json, npm] = SUBJECTS.map(|subject| subject.name);
-            let middle = turns(
+            // In the order of the turns.
+            let mut slow = Vec::new();
+            let middle = turns_of(
                 run.rounds(),
-                &mut [
-                    (ours, &mut || round(0)),
-                    (notify, &mut || round(1)),
-                    (wal2json, &mut || round(2)),
-                    (npm, &mut || round(3)),
-                ],
+                &mut subjects,
+                |subject| subject.name,
+                |subject| {
+                    let numbers = first..first + commits;
+                    first = numbers.end;
+                    let mut times = times(&cluster, subject, waits, rate, numbers);
+                    times.sort_by(f64::total_cmp);
+                    let percentile = |percent: usize| times[(times.len() - 1) * percent / 100];
+                    slow.push(percentile(99));
+                    percentile(50)
+                },
             );
             let at = |percentile| format!("synchronous_commit {waits}, {rate}/s, {percentile}");
-            for (percentile, measured) in [("p50", middle), ("p99", slow.take().into())] {
-                for (subject, samples) in SUBJECTS.iter().zip(measured) {
-                    outcome.add(subject.name, at(percentile), samples);
-                }
+            for (turn, (subject, middle)) in subjects.iter().zip(middle).enumerate() {
+                let slow = slow.iter().copied().skip(turn).step_by(subjects.len()).collect();
+                outcome.add(subject.name, at("p50"), middle);
+                outcome.add(subject.name, at("p99"), slow);
             }
             let (p50, p99) = (outcome.median(OURS, &at("p50")), outcome.median(OURS, &at("p99")));
             if waits == "on" {

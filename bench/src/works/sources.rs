@@ -33,7 +33,7 @@ const WRITERS: i32 = 4;
 pub fn measure(run: &Run) -> Outcome {
     let runtime =
         Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    let changes = run.pick(40_000, 15_000);
+    let changes = run.pick(40_000, 6_000);
     // Two clusters, so that what is compared can take turns.
     let one = Bench::start(&runtime, 1, changes);
     let many = Bench::start(&runtime, SOURCES, changes);

@@ -25,9 +25,6 @@ const KINDS: [Kind; 9] = [
     Kind::Notify,
 ];
 const CLIENTS: usize = 8;
-/// A sample is the mean of so many short ones, so that the turns are short: what else the machine does
-/// changes within seconds.
-const SLICES: usize = 4;
 const IN_ALL: &str = "in all";
 const ABOVE: &str = "above the plain table";
 
@@ -41,7 +38,11 @@ struct Subject {
 }
 
 pub fn measure(run: &Run) -> Outcome {
-    let transactions = run.pick(15_000, 3_000);
+    let transactions = run.pick(8_000, 2_000);
+    // A sample is the mean of so many short ones, so that the turns are short: what else the machine does
+    // changes within seconds.
+    let slices = run.pick(4, 2);
+    let of_slices = |samples: &[f64]| means(samples, slices);
     let mut subjects: Vec<Subject> = KINDS
         .into_iter()
         .filter(|kind| kind.is_here())
@@ -57,15 +58,15 @@ pub fn measure(run: &Run) -> Outcome {
         subject.round(transactions);
         subject.serving.clear();
     }
-    let slices = turns_of(
-        run.rounds() * SLICES,
+    let short = turns_of(
+        run.rounds() * slices,
         &mut subjects,
         |subject| subject.peer.kind.name(),
         |subject| subject.round(transactions),
     );
-    let measured: Vec<Vec<f64>> = slices.iter().map(|samples| means(samples)).collect();
+    let measured: Vec<Vec<f64>> = short.iter().map(|samples| of_slices(samples)).collect();
     for subject in &mut subjects {
-        subject.serving = means(&subject.serving);
+        subject.serving = of_slices(&subject.serving);
         subject.peer.verify();
     }
     outcome(&subjects, &measured)
@@ -103,9 +104,9 @@ fn outcome(subjects: &[Subject], measured: &[Vec<f64>]) -> Outcome {
     outcome
 }
 
-/// Of the slices of each sample.
-fn means(slices: &[f64]) -> Vec<f64> {
-    slices.chunks(SLICES).map(|slices| slices.iter().sum::<f64>() / slices.len() as f64).collect()
+/// Of so many slices each.
+fn means(slices: &[f64], each: usize) -> Vec<f64> {
+    slices.chunks(each).map(|slices| slices.iter().sum::<f64>() / slices.len() as f64).collect()
 }
 
 impl Subject {

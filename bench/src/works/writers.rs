@@ -21,7 +21,8 @@ pub fn measure(run: &Run) -> Outcome {
         .filter(|kind| kind.is_here())
         .map(|kind| kind.start(disk.below(clusters::for_writers())))
         .collect();
-    let seconds = run.pick(3, 1);
+    let seconds = 1;
+    let numbers: &[u32] = run.pick(&[8, 32], &[8]);
     let mut outcome = Outcome::new(
         "Single-row UPDATE of an indexed column, synchronous_commit on: slowdown",
         "times the plain table's time",
@@ -33,7 +34,7 @@ pub fn measure(run: &Run) -> Outcome {
     }
     for (delay, named) in [(Duration::ZERO, ""), (SLOW, ", disk 2 ms slower")] {
         disk.set(delay);
-        for (clients, limits) in [(8, [1.15, 1.02]), (32, [1.15, 1.02])] {
+        for &clients in numbers {
             let at = format!("{clients} clients{named}");
             let measured = turns_of(
                 run.rounds(),
@@ -44,7 +45,7 @@ pub fn measure(run: &Run) -> Outcome {
             for (peer, samples) in peers.iter().zip(&measured) {
                 let slowdown = ratios(&measured[0], samples);
                 if matches!(peer.kind, Kind::Captured | Kind::Followed) {
-                    let limit = limits[usize::from(!delay.is_zero())];
+                    let limit = if delay.is_zero() { 1.15 } else { 1.02 };
                     let text = format!("{}, {at}", peer.kind.name());
                     outcome.goal_at_most(text, median(&slowdown), limit);
                 }
