@@ -4,8 +4,10 @@
 //! ERROR is guarded against once for all of them, where each row would take as many instructions as it does
 //! itself. A scan begins with one row and takes more each time, since most want only the first.
 //!
-//! It rests on what the log is: its tables are heaps, no row is ever updated, so each row is where the index
-//! says and nowhere else, and every column behind the first, which has eight bytes, is a `bytea`.
+//! It rests on what the log is: its tables are heaps, and every column behind the first, which has eight bytes,
+//! is a `bytea`. We never update a row, so nearly each is where the index says; one that somebody updated by
+//! hand is looked for in PostgreSQL's own way, and so is each in a SERIALIZABLE transaction, which must note
+//! what it read.
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::ScanDirection;
@@ -127,23 +129,23 @@ impl Ahead {
                 LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
                 let content = pg_sys::BufferGetPage(buffer);
                 for tid in found {
-                    let Some(mut tuple) = tuple_at(content, *tid, (*relation).rd_id) else {
-                        continue;
-                    };
-                    let seen = HeapTupleSatisfiesVisibility(&raw mut tuple, snapshot, buffer);
-                    if is_serializable {
-                        let tuple = &raw mut tuple;
-                        HeapCheckForSerializableConflictOut(
-                            seen, relation, tuple, buffer, snapshot,
-                        );
-                        if seen {
-                            let by = (*(*tuple).t_data).t_choice.t_heap.t_xmin;
-                            PredicateLockTID(relation, &raw mut (*tuple).t_self, snapshot, by);
+                    let plain = tuple_at(content, *tid, (*relation).rd_id)
+                        .filter(|tuple| !is_serializable && was_never_updated(tuple));
+                    let seen = match plain {
+                        Some(mut tuple) => {
+                            let seen = HeapTupleSatisfiesVisibility(&mut tuple, snapshot, buffer);
+                            seen.then_some(tuple)
                         }
-                    }
-                    if seen {
-                        rows.push(Row::new(*tid, tuple.t_data));
-                    }
+                        None => {
+                            let (mut tid, mut tuple) = (*tid, pg_sys::HeapTupleData::default());
+                            let (all_dead, first) = (std::ptr::null_mut(), true);
+                            let seen = heap_hot_search_buffer(
+                                &mut tid, relation, buffer, snapshot, &mut tuple, all_dead, first,
+                            );
+                            seen.then_some(tuple)
+                        }
+                    };
+                    rows.extend(seen.map(|tuple| Row::new(tuple.t_self, tuple.t_data)));
                 }
                 LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
             });
@@ -164,26 +166,28 @@ unsafe extern "C-unwind" {
         snapshot: pg_sys::Snapshot,
         buffer: pg_sys::Buffer,
     ) -> bool;
-    fn HeapCheckForSerializableConflictOut(
-        visible: bool,
+    fn heap_hot_search_buffer(
+        tid: pg_sys::ItemPointer,
         relation: pg_sys::Relation,
-        tuple: pg_sys::HeapTuple,
         buffer: pg_sys::Buffer,
         snapshot: pg_sys::Snapshot,
-    );
-    fn PredicateLockTID(
-        relation: pg_sys::Relation,
-        tid: pg_sys::ItemPointer,
-        snapshot: pg_sys::Snapshot,
-        by: pg_sys::TransactionId,
-    );
+        tuple: pg_sys::HeapTuple,
+        all_dead: *mut bool,
+        first_call: bool,
+    ) -> bool;
 }
 
 fn is_same_page(a: &pg_sys::ItemPointerData, b: &pg_sys::ItemPointerData) -> bool {
     (a.ip_blkid.bi_hi, a.ip_blkid.bi_lo) == (b.ip_blkid.bi_hi, b.ip_blkid.bi_lo)
 }
 
-/// The row at a place; `None` for a place that a row has left for good.
+/// Whether a row has no newer version on its page.
+fn was_never_updated(tuple: &pg_sys::HeapTupleData) -> bool {
+    // SAFETY: the tuple is on a page that is pinned and locked.
+    unsafe { (*tuple.t_data).t_infomask2 & pg_sys::HEAP_HOT_UPDATED as u16 == 0 }
+}
+
+/// The row at a place; `None` where there is none any more, or only a hint at another place.
 ///
 /// # Safety
 /// The page is pinned and locked, and the place is on it.
