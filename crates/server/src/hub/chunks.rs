@@ -1,5 +1,7 @@
 //! A renderer's bytes, cut into the chunks that wait in a queue.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use event_source_model::cost::Cost;
 use event_source_model::event::{Refusal, View};
@@ -67,7 +69,7 @@ impl Writing<'_> {
         }
     }
 
-    pub(super) fn end(mut self) -> Vec<Chunk> {
+    pub(super) fn end(mut self) -> Vec<Arc<Chunk>> {
         self.cutting.close();
         self.cutting.chunks
     }
@@ -88,7 +90,7 @@ struct Cutting {
     /// Of the open one.
     events: u32,
     cost: Cost,
-    chunks: Vec<Chunk>,
+    chunks: Vec<Arc<Chunk>>,
 }
 
 impl Cutting {
@@ -105,7 +107,7 @@ impl Cutting {
                 let end =
                     rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
                 let (bytes, cost) = (rest.split_to(end), std::mem::take(&mut cost));
-                self.chunks.push(Chunk { bytes, events: 1, cost });
+                self.chunks.push(Arc::new(Chunk { bytes, events: 1, cost }));
             }
             return;
         }
@@ -125,7 +127,7 @@ impl Cutting {
         if self.events > 0 {
             let bytes = Bytes::from(std::mem::take(&mut self.open));
             let (events, cost) = (std::mem::take(&mut self.events), std::mem::take(&mut self.cost));
-            self.chunks.push(Chunk { bytes, events, cost });
+            self.chunks.push(Arc::new(Chunk { bytes, events, cost }));
         }
     }
 }

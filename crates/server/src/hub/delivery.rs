@@ -44,7 +44,7 @@ impl State {
         for (source, seen) in by_source(&tail) {
             let Some(followers) = self.followers.get(&source) else { continue };
             for (format, ids) in &followers.formats {
-                let mut shared: Option<Result<Vec<Chunk>, Damaged>> = None;
+                let mut shared: Option<Result<Vec<Arc<Chunk>>, Damaged>> = None;
                 for id in ids {
                     let Some(stream) = self.streams.get_mut(*id) else { continue };
                     if stream.phase != Phase::Live {
@@ -209,7 +209,7 @@ fn remember(stream: &mut Stream, tail: &Tail) -> Result<(), Stopped> {
 
 /// What became of a batch.
 struct Rendered {
-    chunks: Vec<Chunk>,
+    chunks: Vec<Arc<Chunk>>,
     /// Of the rows of its events, which the worker has not counted.
     bytes: u64,
     /// Where it could not be read on.
@@ -244,7 +244,7 @@ fn render_batch(stream: &Stream, batch: &Batch, is_of_log: bool) -> Rendered {
 }
 
 /// What a stream wants of a tail, rendered for it alone.
-fn render_wanted(stream: &Stream, tail: &Tail, seen: &Seen) -> Result<Vec<Chunk>, Damaged> {
+fn render_wanted(stream: &Stream, tail: &Tail, seen: &Seen) -> Result<Vec<Arc<Chunk>>, Damaged> {
     let mut writing = stream.format.writing(&stream.view, micros(tail, stream.collection));
     for (at, kind) in seen {
         let position = &tail.changes.list[*at].position;
@@ -263,7 +263,7 @@ fn render(
     tail: &Tail,
     seen: &Seen,
     micros: u64,
-) -> Result<Vec<Chunk>, Damaged> {
+) -> Result<Vec<Arc<Chunk>>, Damaged> {
     let mut writing = format.writing(view, micros);
     for (at, kind) in seen {
         let change = tail.changes.decode(*at)?;

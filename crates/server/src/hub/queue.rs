@@ -4,7 +4,7 @@
 //! there is room again. Its lock is the innermost: nothing else is locked while it is held.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
@@ -44,7 +44,8 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Inner {
-    chunks: VecDeque<Chunk>,
+    /// Shared, so that what waits for a thousand readers that stand still is held once, their places too.
+    chunks: VecDeque<Arc<Chunk>>,
     bytes: usize,
     end: Option<Result<(), Broken>>,
     reader: Option<Waker>,
@@ -55,7 +56,7 @@ struct Inner {
 impl Queue {
     /// Takes all chunks, or none when they do not fit; then [`Queue::poll`] will report room.
     /// An empty queue takes anything: an event larger than the limit must pass, too.
-    pub(super) fn offer(&self, chunks: &[Chunk]) -> bool {
+    pub(super) fn offer(&self, chunks: &[Arc<Chunk>]) -> bool {
         let mut inner = self.lock();
         let size: usize = chunks.iter().map(|c| c.bytes.len()).sum();
         if !inner.chunks.is_empty() && inner.bytes + size > LIMIT {
@@ -67,7 +68,7 @@ impl Queue {
     }
 
     /// Takes all chunks, whatever is there.
-    pub(super) fn push(&self, chunks: &[Chunk]) {
+    pub(super) fn push(&self, chunks: &[Arc<Chunk>]) {
         self.lock().push(chunks);
     }
 
@@ -126,7 +127,7 @@ impl Queue {
 }
 
 impl Inner {
-    fn push(&mut self, chunks: &[Chunk]) {
+    fn push(&mut self, chunks: &[Arc<Chunk>]) {
         self.bytes += chunks.iter().map(|c| c.bytes.len()).sum::<usize>();
         self.chunks.extend(chunks.iter().cloned());
         self.wake();
@@ -134,7 +135,7 @@ impl Inner {
 
     /// The first chunk with those behind it that fit.
     fn merged(&mut self, most: usize) -> Option<Chunk> {
-        let mut chunk = self.chunks.pop_front()?;
+        let mut chunk = Arc::unwrap_or_clone(self.chunks.pop_front()?);
         let fits = |size: usize, next: &Chunk| size + next.bytes.len() <= most;
         if self.chunks.front().is_some_and(|next| fits(chunk.bytes.len(), next)) {
             let mut bytes = BytesMut::from(&*chunk.bytes);

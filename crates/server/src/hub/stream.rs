@@ -131,7 +131,7 @@ impl Stream {
     }
 
     /// Queues events unless the queue is full. It is `now`.
-    pub(super) fn offer(&mut self, chunks: &[Chunk], now: Instant) -> bool {
+    pub(super) fn offer(&mut self, chunks: &[Arc<Chunk>], now: Instant) -> bool {
         let taken = self.queue.offer(chunks);
         if taken {
             self.count(chunks, now);
@@ -159,7 +159,7 @@ impl Stream {
     }
 
     /// Queues a batch, and learns from it how large the next one may be.
-    pub(super) fn push(&mut self, chunks: &[Chunk]) {
+    pub(super) fn push(&mut self, chunks: &[Arc<Chunk>]) {
         self.queue.push(chunks);
         self.count(chunks, Instant::now());
         let events: usize = chunks.iter().map(|c| c.events as usize).sum();
@@ -183,7 +183,7 @@ impl Stream {
     /// Queues what is no event. A protocol may have no word for it.
     fn say(&mut self, chunk: Chunk) {
         if !chunk.bytes.is_empty() {
-            self.queue.push(&[chunk]);
+            self.queue.push(&[Arc::new(chunk)]);
         }
         self.last_word = Instant::now();
     }
@@ -199,7 +199,7 @@ impl Stream {
         if refusal.reason.is_loss_of_rights() {
             self.queue.clear();
         }
-        self.queue.push(&[self.format.last(&self.view, refusal)]);
+        self.queue.push(&[Arc::new(self.format.last(&self.view, refusal))]);
         self.queue.end(Ok(()));
     }
 
@@ -208,7 +208,7 @@ impl Stream {
         self.queue.end(Err(Broken));
     }
 
-    fn count(&mut self, chunks: &[Chunk], now: Instant) {
+    fn count(&mut self, chunks: &[Arc<Chunk>], now: Instant) {
         if !chunks.is_empty() {
             chunks.iter().for_each(|chunk| self.spent.said += chunk.cost);
             self.last_word = now;
