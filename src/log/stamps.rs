@@ -132,9 +132,7 @@ impl Stamps {
         let given = self.given?;
         self.scans[given].scan.bytes(PAYLOAD)
     }
-}
 
-impl Stamps {
     /// The whole row of the stamp given out last: its place and its columns.
     pub fn row(&self) -> (pg_sys::ItemPointerData, Vec<Option<pg_sys::Datum>>) {
         let given = self.given.expect("asked for behind a stamp that was given out");

@@ -8,22 +8,11 @@ use event_source_tests::{Pid, wait_until};
 
 use crate::clusters;
 use crate::cpu;
-use crate::peers::{Kind, Peer};
+use crate::peers::{COMPARED, Kind, Peer};
 use crate::sessions::Sessions;
 use crate::turns::turns_of;
 use crate::work::{Better, Outcome, Run, median};
 
-const KINDS: [Kind; 9] = [
-    Kind::Plain,
-    Kind::NotCaptured,
-    Kind::Captured,
-    Kind::Followed,
-    Kind::Wal2json,
-    Kind::Pgoutput,
-    Kind::Audit,
-    Kind::PgqLogutriga,
-    Kind::Notify,
-];
 const CLIENTS: usize = 8;
 const IN_ALL: &str = "in all";
 const ABOVE: &str = "above the plain table";
@@ -43,8 +32,12 @@ pub fn measure(run: &Run) -> Outcome {
     // changes within seconds.
     let slices = run.pick(4, 2);
     let of_slices = |samples: &[f64]| means(samples, slices);
-    let mut subjects: Vec<Subject> = KINDS
-        .into_iter()
+    // Beside the plain table, from which it should not differ.
+    let (plain, others) = COMPARED.split_at(1);
+    let mut subjects: Vec<Subject> = plain
+        .iter()
+        .chain(&[Kind::NotCaptured])
+        .chain(others)
         .filter(|kind| kind.is_here())
         .map(|kind| {
             let options = clusters::for_writers().conf("synchronous_commit", "off");

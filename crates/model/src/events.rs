@@ -47,11 +47,6 @@ impl Events {
         self.count == 0
     }
 
-    /// What they occupy.
-    pub fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// Adds an event.
     pub fn push(&mut self, event: Event) {
         let Event { kind, position, key, before, after } = event;
