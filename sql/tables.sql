@@ -111,8 +111,10 @@ begin
 
             create table event_source.change_%1$s (
                 xid     xid8 not null,
-                -- collection, then key: the order of events in a large transaction
-                place   bytea not null,
+                -- the run, four bytes, and where it goes on here: collection, then key, the order of events in a
+                -- large transaction
+                place   bytea not null check (octet_length(place) >= 4),
+                -- changes in that order, one behind the other; none behind the last row of a run
                 payload bytea not null
             )
             with (autovacuum_vacuum_insert_threshold = -1);

@@ -1,11 +1,11 @@
 //! Stamps and changes into a segment, by the writer's transaction or the one that stamps for it.
 
-use event_source_model::place;
+use event_source_model::place::Run;
 use event_source_model::stamp::Stamp;
 use pgrx::pg_sys;
 
 use super::table::Table;
-use super::{segment, shapes};
+use super::{runs, segment, shapes};
 use crate::error::Result;
 use crate::pg::relation::Relation;
 use crate::pg::snapshot::ActiveSnapshot;
@@ -56,14 +56,18 @@ pub fn replace(
     table.close()
 }
 
-/// Writes the changes of a payload as rows of their own.
-pub fn changes(segment: usize, payload: &[u8]) -> Result<()> {
+/// What a change row holds: PostgreSQL stores larger ones out of line.
+const ROW: usize = 1900;
+
+/// Writes the changes of a payload as a run of that number, see [`super::runs`].
+pub fn run(segment: usize, number: u32, payload: &[u8]) -> Result<()> {
     let mut table = Table::open(segment::change_table(segment)?)?;
     let xid = Some((top_xid() as i64).into());
-    place::each(payload, &mut shapes::find, |place, change| {
+    let run = Run::of(payload, &mut shapes::find)?;
+    run.parts(ROW, |place, changes| {
         // PostgreSQL's copy of each is scrap once it is in the table, and may be 100 MB.
-        let (place, payload) = (Varlena::of(place), Varlena::of(change));
-        table.insert(&[xid, Some(place.datum()), Some(payload.datum())]);
+        let (place, changes) = (runs::place(number, place), Varlena::of(changes));
+        table.insert(&[xid, Some(place.datum()), Some(changes.datum())]);
         Result::Ok(())
     })?;
     table.close()

@@ -1,9 +1,10 @@
 //! What this transaction captured so far.
 //!
 //! A small transaction rides in its stamp: its changes wait here and become the payload of one row
-//! at PRE_COMMIT. What does not fit is written as change rows. There is a level for each savepoint
-//! that captured something: handed up when it is released, dropped when it is rolled back, and
-//! written out only while it is the current one, so that its rows vanish with it.
+//! at PRE_COMMIT. What does not fit is written as change rows, a run of them at a time. There is a level
+//! for each savepoint that captured something: handed up when it is released, dropped when it is rolled
+//! back, and written out only while it is the current one, so that its rows vanish with it; or by a savepoint
+//! above it that is about to be released, and vanishes with it from then on.
 //!
 //! Runs in the writer's backend. [`forget`], [`subcommit`] and [`subabort`] are called where nothing
 //! may fail.
@@ -20,18 +21,12 @@ use event_source_model::value::Value;
 use pgrx::pg_sys;
 
 use super::append::{self, Written};
+use super::level::{Level, largest};
 use super::prepared::{self, Prepared};
 use super::{segment, shapes, transaction as logged};
 use crate::error::{Error, Kind, Result};
 use crate::order::prepared::{Patience, stamp_committed};
 use crate::order::{self, prime, shared, transaction};
-
-/// A level with more than this is written out.
-const MOST_CHANGES: usize = 100;
-const MOST_BYTES: usize = 64 * 1024;
-/// A transaction with more than this is read by key: its reader could not sort it in memory.
-const MOST_SORTED_CHANGES: i64 = 10_000;
-const MOST_SORTED_BYTES: usize = 32 * 1024 * 1024;
 
 #[derive(Debug, Default)]
 struct Buffer {
@@ -41,28 +36,13 @@ struct Buffer {
     fired: u64,
     /// Where this transaction's rows go, chosen at its first change.
     segment: Option<usize>,
+    /// How many runs this transaction has written.
+    runs: u32,
     /// A stamp is wanted even if nothing was captured.
     heartbeat: bool,
     written: Option<Written>,
     /// PREPARE has written what there was: nothing may follow.
     prepared: bool,
-}
-
-#[derive(Debug)]
-struct Level {
-    subtransaction: pg_sys::SubTransactionId,
-    /// Changes as the log stores them, one behind the other.
-    payload: Vec<u8>,
-    /// How many changes there are in it.
-    waiting: usize,
-    /// Some of this level is in change rows already.
-    spilled: bool,
-    /// How many changes, in rows or waiting.
-    changes: i64,
-    /// About how much they hold in the memory of who reads them.
-    memory: usize,
-    /// In order, each once.
-    collections: Vec<u64>,
 }
 
 /// A change whose images were encoded by who captured it.
@@ -141,9 +121,10 @@ pub fn push_captured(captured: &Captured<'_>) -> Result<()> {
         let fired = buffer.fired;
         buffer.fired += 1;
         buffer.ensure_segment()?;
+        let most = largest(buffer.runs);
         let level = buffer.level(current);
         level.push(captured, fired);
-        Result::Ok(level.is_full())
+        Result::Ok(level.payload.len() > most)
     })?;
     if full && !transaction::stamped() {
         write_out(current)?;
@@ -229,19 +210,26 @@ pub fn before_prepare() -> Result<bool> {
     Ok(true)
 }
 
-/// A savepoint is about to be released: if it and the level above would be too much together, its
-/// own part is written now, while it is still the current one.
+/// A savepoint is about to be released: if it and the level below would be too much together, they are
+/// written now, while it is still the current one. From here on it ends as that level does.
 pub fn before_subcommit(
     mine: pg_sys::SubTransactionId,
     parent: pg_sys::SubTransactionId,
 ) -> Result<()> {
-    let too_much = BUFFER.with_borrow(|buffer| {
-        let of = |id| buffer.levels.iter().find(|l| l.subtransaction == id);
-        let Some(child) = of(mine) else { return false };
-        let (changes, bytes) = of(parent).map_or((0, 0), |l| (l.waiting, l.payload.len()));
-        child.waiting + changes > MOST_CHANGES || child.payload.len() + bytes > MOST_BYTES
+    let too_much = BUFFER.with_borrow_mut(|buffer| {
+        let most = largest(buffer.runs);
+        let (child, below) = buffer.levels.split_last_mut()?;
+        let below = below.last().filter(|below| below.subtransaction == parent)?;
+        let together = child.payload.len() + below.payload.len() > most;
+        if child.subtransaction != mine || !together {
+            return None;
+        }
+        // The level below keeps its part until this savepoint is released, which may still fail.
+        child.payload.splice(..0, below.payload.iter().copied());
+        child.has_below = true;
+        Some(())
     });
-    if too_much { write_out(mine) } else { Ok(()) }
+    if too_much.is_some() { write_out(mine) } else { Ok(()) }
 }
 
 /// A savepoint was released: its level is the parent's now.
@@ -283,16 +271,16 @@ pub fn forget() {
 /// a stamp and writes its row; a row of an earlier stamp of this transaction is taken back.
 pub fn stamp() -> Result<()> {
     // By now every savepoint is released, so what is left is one level at most.
-    let (top, segment, earlier) = BUFFER.with_borrow_mut(|buffer| {
+    let (large, segment, earlier) = BUFFER.with_borrow_mut(|buffer| {
         buffer.ensure_segment().map(|segment| {
-            let top = buffer.levels.first().map(|l| (l.subtransaction, l.spilled));
-            (top, segment, buffer.written.take())
+            let large = buffer.levels.first().filter(|l| !l.is_small()).map(|l| l.subtransaction);
+            (large, segment, buffer.written.take())
         })
     })?;
     if let Some(written) = earlier {
         append::take_back(written);
     }
-    if let Some((level, true)) = top {
+    if let Some(level) = large {
         write_out(level)?;
     }
     let has_changes = BUFFER.with_borrow(|b| b.levels.iter().any(|l| l.changes > 0));
@@ -327,16 +315,20 @@ pub fn stamp() -> Result<()> {
     Ok(())
 }
 
-/// Writes what waits in a level as change rows.
+/// Writes what waits in a level as a run.
 fn write_out(subtransaction: pg_sys::SubTransactionId) -> Result<()> {
     let (segment, payload) = BUFFER.with_borrow_mut(|buffer| {
         let segment = buffer.ensure_segment()?;
-        let level = buffer.level(subtransaction);
-        level.spilled = true;
-        level.waiting = 0;
-        Result::Ok((segment, std::mem::take(&mut level.payload)))
+        Result::Ok((segment, buffer.level(subtransaction).take()))
     })?;
-    append::changes(segment, &payload)
+    if payload.is_empty() {
+        return Ok(());
+    }
+    let number = BUFFER.with_borrow_mut(|buffer| {
+        buffer.runs += 1;
+        buffer.runs
+    });
+    append::run(segment, number, &payload)
 }
 
 /// Before the row exists: whoever can see the row must not skip its segment.
@@ -368,61 +360,6 @@ impl Buffer {
             }
         };
         &mut self.levels[at]
-    }
-}
-
-impl Level {
-    fn of(subtransaction: pg_sys::SubTransactionId) -> Self {
-        Self {
-            subtransaction,
-            payload: Vec::new(),
-            waiting: 0,
-            spilled: false,
-            changes: 0,
-            memory: 0,
-            collections: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, captured: &Captured<'_>, fired: u64) {
-        payload::Head {
-            kind: captured.kind,
-            rewrite: captured.rewrite,
-            collection: captured.collection,
-            command: captured.command,
-            fired,
-        }
-        .put(&mut self.payload);
-        self.payload.extend_from_slice(captured.images);
-        self.waiting += 1;
-        self.changes += 1;
-        self.memory += captured.images.len() + captured.values * size_of::<Value>();
-        self.touch(captured.collection);
-    }
-
-    fn touch(&mut self, collection: u64) {
-        if let Err(at) = self.collections.binary_search(&collection) {
-            self.collections.insert(at, collection);
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.waiting > MOST_CHANGES || self.payload.len() > MOST_BYTES
-    }
-
-    /// Only what is in change rows can be read by key.
-    fn is_huge(&self) -> bool {
-        let huge = self.changes > MOST_SORTED_CHANGES || self.memory > MOST_SORTED_BYTES;
-        self.spilled && huge
-    }
-
-    fn absorb(&mut self, child: Self) {
-        self.payload.extend_from_slice(&child.payload);
-        self.waiting += child.waiting;
-        self.spilled |= child.spilled;
-        self.changes += child.changes;
-        self.memory += child.memory;
-        child.collections.into_iter().for_each(|collection| self.touch(collection));
     }
 }
 

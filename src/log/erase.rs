@@ -14,7 +14,7 @@ use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
 use super::stamps::{self, Stamps};
-use super::{append, buffer, prepared, segment, shapes, transaction};
+use super::{append, buffer, prepared, runs, segment, shapes, transaction};
 use crate::error::Result;
 use crate::pg::snapshot::ActiveSnapshot;
 
@@ -78,12 +78,12 @@ fn in_stamp(
 }
 
 fn in_rows(redaction: &Redaction, segment: usize, xid: u64, erased: &mut Erased) -> Result<()> {
-    let mut scan = transaction::open(segment, xid, None)?;
+    let mut scan = runs::open(segment, xid)?;
     while scan.next() {
         let mut changes = transaction::decode_row(&scan)?;
         if redaction.apply(&mut changes) {
             let (tid, mut columns) = scan.row();
-            columns[transaction::PAYLOAD] = shapes::encode(&changes)?.as_slice().into_datum();
+            columns[runs::PAYLOAD] = shapes::encode(&changes)?.as_slice().into_datum();
             append::replace(segment::change_table(segment)?, tid, &mut columns)?;
             erased.note(segment, redaction.key_of_row(&changes));
         }

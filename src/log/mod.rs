@@ -6,6 +6,7 @@
 //! ([`stamps`], [`transaction`]).
 //!
 //! - [`buffer`]: what this transaction captured so far, a level for each savepoint
+//! - [`level`]: what one of them captured
 //! - [`append`]: stamps and changes into a segment
 //! - [`table`]: a table of the log, open for inserting
 //! - [`prepared`]: prepared transactions that have no stamp yet
@@ -19,6 +20,7 @@
 //! - [`empty`]: one segment let go
 //! - [`erase`]: a row's past erased
 //! - [`rewrite`]: new files for segments from which something was erased
+//! - [`runs`]: the change rows of a large transaction
 //! - [`transaction`]: the net changes of one stamped transaction
 
 mod ahead;
@@ -28,10 +30,12 @@ pub mod empty;
 pub mod erase;
 pub mod fingerprint;
 pub mod floor;
+mod level;
 pub mod prepared;
 pub mod retention;
 pub mod rewrite;
 mod row;
+mod runs;
 pub mod scan;
 pub mod segment;
 pub mod shapes;

@@ -10,6 +10,7 @@ use super::row;
 use crate::compat;
 use crate::error::{Error, Kind, Result};
 use crate::pg::relation::Relation;
+use crate::pg::varlena::Varlena;
 
 /// An open scan; the row it stands on can be read until the next [`Scan::next`].
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Scan {
     scan: pg_sys::IndexScanDesc,
     direction: ScanDirection::Type,
     ahead: Ahead,
+    /// What a condition points to; only held.
+    compared: Option<Varlena>,
 }
 
 /// A condition on a column of the index: its number from 1, a btree strategy, the comparison
@@ -50,7 +53,12 @@ impl Scan {
             pg_sys::index_rescan(scan, keys.as_mut_ptr(), count, std::ptr::null_mut(), 0);
             scan
         };
-        Ok(Self { heap, _index: index, scan, direction, ahead: Ahead::new() })
+        Ok(Self { heap, _index: index, scan, direction, ahead: Ahead::new(), compared: None })
+    }
+
+    /// Keeps what a condition points to for as long as this lives: the index reads it at each step.
+    pub fn keep(&mut self, compared: Varlena) {
+        self.compared = Some(compared);
     }
 
     /// Moves to the next row, false at the end.

@@ -1,8 +1,8 @@
 //! The net changes of one stamped transaction, in the order that every reader sees.
 //!
 //! They stand by each row's last change. When they are too many or too large to be sorted in memory
-//! they stand by key, read from the index as they are asked for, so that a page inside a transaction
-//! of five million rows costs a page. The stamp says which, so all readers take the same way.
+//! they stand by key, read as they are asked for, so that a page inside a transaction of five million
+//! rows costs a page. The stamp says which, so all readers take the same way.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -13,19 +13,12 @@ use event_source_model::net::{self, NetChange};
 use event_source_model::payload;
 use event_source_model::position::Position;
 use event_source_model::stamp::Stamp;
-use pgrx::pg_sys;
-use pgrx::pg_sys::ScanDirection;
 
-use super::scan::{Condition, Scan};
+use super::runs::{self, PAYLOAD, Runs, damaged};
+use super::scan::Scan;
+use super::shapes;
 use super::stamps::Stamps;
-use super::{segment, shapes};
-use crate::error::{Error, Kind, Result};
-
-const XID8_EQUAL: u32 = 5084;
-const BYTEA_GREATER_EQUAL: u32 = 1952;
-/// The columns of a change table, from 0.
-const PLACE: usize = 1;
-pub const PAYLOAD: usize = 2;
+use crate::error::Result;
 
 /// Calls `visit` with each net change of the stamp that `stamps` gave out last and that is behind
 /// `from`, in order, until it breaks.
@@ -82,7 +75,7 @@ pub fn raw(stamps: &Stamps, stamp: &Stamp) -> Result<Vec<Change>> {
 }
 
 fn rows(stamp: &Stamp) -> Result<Vec<Change>> {
-    let mut scan = open(stamp.segment, stamp.xid, None)?;
+    let mut scan = runs::open(stamp.segment, stamp.xid)?;
     let mut changes = Vec::new();
     while scan.next() {
         changes.extend(decode_row(&scan)?);
@@ -96,50 +89,21 @@ fn by_key(
     inside: Option<&Position>,
     visit: &mut dyn FnMut(Position, NetChange) -> Result<ControlFlow<()>>,
 ) -> Result<ControlFlow<()>> {
-    let start = inside.and_then(|from| from.within.as_deref());
-    let mut scan = open(stamp.segment, stamp.xid, start)?;
+    // Behind the row after which the reader stopped.
+    let behind = inside.and_then(|from| from.within.as_deref());
+    let mut runs = Runs::behind(stamp.segment, stamp.xid, behind)?;
     let mut ordinal = inside.map_or(0, |from| from.ordinal.saturating_add(1));
-    let mut group: Option<(Vec<u8>, Vec<Change>)> = None;
-    loop {
-        let more = scan.next();
-        let place =
-            if more { Some(scan.bytes(PLACE).ok_or_else(damaged)?.into_owned()) } else { None };
-        if let Some((done, changes)) = group.take_if(|(at, _)| Some(&*at) != place.as_ref()) {
-            for change in net::net_in(crate::settings::sequence(), changes) {
-                let position =
-                    Position { within: Some(done.clone()), ..Position::at(stamp.txn_ts, ordinal) };
-                ordinal = ordinal.saturating_add(1);
-                if visit(position, change)?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+    while let Some((place, changes)) = runs.next()? {
+        for change in net::net_in(crate::settings::sequence(), decode(&changes)?) {
+            let position =
+                Position { within: Some(place.clone()), ..Position::at(stamp.txn_ts, ordinal) };
+            ordinal = ordinal.saturating_add(1);
+            if visit(position, change)?.is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
-        let Some(place) = place else { return Ok(ControlFlow::Continue(())) };
-        if start == Some(place.as_slice()) {
-            // The row after which the reader stopped.
-            continue;
-        }
-        let changes = decode_row(&scan)?;
-        match &mut group {
-            Some((_, group)) => group.extend(changes),
-            None => group = Some((place, changes)),
-        }
     }
-}
-
-/// The change rows of a transaction. Needs an active snapshot.
-pub fn open(segment: usize, xid: u64, from_place: Option<&[u8]>) -> Result<Scan> {
-    use pgrx::datum::IntoDatum;
-    let xid = pg_sys::Datum::from(xid as i64);
-    let mut conditions: Vec<Condition> = vec![(1, pg_sys::BTEqualStrategyNumber, XID8_EQUAL, xid)];
-    if let Some(place) = from_place {
-        let place = place.into_datum().expect("bytes are never null");
-        conditions.push((2, pg_sys::BTGreaterEqualStrategyNumber, BYTEA_GREATER_EQUAL, place));
-    }
-    // SAFETY: the caller has pushed one.
-    let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
-    let forward = ScanDirection::ForwardScanDirection;
-    Scan::open(segment::change_table(segment)?, &conditions, snapshot, forward)
+    Ok(ControlFlow::Continue(()))
 }
 
 /// The changes of a payload.
@@ -150,8 +114,4 @@ pub fn decode(payload: &[u8]) -> Result<Vec<Change>> {
 /// The changes of the change row that the scan stands on.
 pub fn decode_row(scan: &Scan) -> Result<Vec<Change>> {
     decode(&scan.bytes(PAYLOAD).ok_or_else(damaged)?)
-}
-
-fn damaged() -> Error {
-    Error::new(Kind::Corrupted, "a change row in the change log is damaged")
 }

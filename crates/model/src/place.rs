@@ -3,7 +3,12 @@
 //!
 //! Found in the bytes of a change without making anything of its values: a transaction of a million
 //! rows asks for it a million times.
+//!
+//! Such a transaction is written in **runs**, each in order by place and cut into parts. The changes of a row
+//! stand in one part of a run; several runs may have some of it.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -17,15 +22,73 @@ use crate::payload::{self, Kind, ShapeId, Shapes};
 /// The longest key that stands in a place as it is: a btree entry must stay below a third of a page.
 const LONGEST_KEY: usize = 1000;
 
+/// The changes of a run, in order by place.
+#[derive(Debug, Default)]
+pub struct Run<'a> {
+    /// All places, one behind the other.
+    places: Vec<u8>,
+    changes: Vec<(Range<usize>, Cow<'a, [u8]>)>,
+}
+
+impl<'a> Run<'a> {
+    /// Of a payload in any order; changes of one place stay in theirs.
+    ///
+    /// # Errors
+    /// As [`each`].
+    pub fn of<E: From<Damaged>>(
+        payload: &'a [u8],
+        shapes: &mut Shapes<'_, E>,
+    ) -> Result<Self, E> {
+        let mut run = Self::default();
+        each(payload, shapes, |place, change| {
+            let start = run.places.len();
+            run.places.extend_from_slice(place);
+            run.changes.push((start..run.places.len(), change));
+            Ok(())
+        })?;
+        let Self { places, changes } = &mut run;
+        changes.sort_by(|(one, _), (other, _)| places[one.clone()].cmp(&places[other.clone()]));
+        Ok(run)
+    }
+
+    /// Calls `each` with the parts of the run in order, each with the place of its first change and of about
+    /// `size` bytes. One without changes stands at the last place, unless a part begins there: whoever looks
+    /// for where to go on behind the run finds it, and need not look into any other.
+    ///
+    /// # Errors
+    /// What `each` gives.
+    pub fn parts<E>(
+        &self,
+        size: usize,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let place = |at: usize| &self.places[self.changes[at].0.clone()];
+        let mut part = Vec::with_capacity(size);
+        let mut first = 0;
+        for (at, (_, change)) in self.changes.iter().enumerate() {
+            let is_full = part.len() + change.len() > size;
+            if is_full && !part.is_empty() && place(at) != place(at - 1) {
+                each(place(first), &part)?;
+                part.clear();
+                first = at;
+            }
+            part.extend_from_slice(change);
+        }
+        let Some(last) = self.changes.len().checked_sub(1) else { return Ok(()) };
+        each(place(first), &part)?;
+        if place(first) == place(last) { Ok(()) } else { each(place(last), &[]) }
+    }
+}
+
 /// Calls `each` with the place and the bytes of each change of a payload, in which an update that moved a row's key is
 /// the end of one row and the start of another.
 ///
 /// # Errors
 /// When the payload is damaged, what finding a shape gives, and what `each` gives.
-pub fn each<E: From<Damaged>>(
-    payload: &[u8],
+pub fn each<'a, E: From<Damaged>>(
+    payload: &'a [u8],
     shapes: &mut Shapes<'_, E>,
-    mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    mut each: impl FnMut(&[u8], Cow<'a, [u8]>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut reader = Reader(payload);
     let mut place = Vec::with_capacity(32);
@@ -35,7 +98,7 @@ pub fn each<E: From<Damaged>>(
         let bytes = &start[..start.len() - reader.0.len()];
         if !seen.moved {
             seen.put_place(&mut place);
-            each(&place, bytes)?;
+            each(&place, Cow::Borrowed(bytes))?;
             continue;
         }
         for change in payload::decode(bytes, shapes)?.into_iter().flat_map(Change::split_moved_key)
@@ -43,7 +106,7 @@ pub fn each<E: From<Damaged>>(
             let mut part = Vec::new();
             payload::encode(&change, &mut |shape: &Arc<Shape>| ShapeId::of(shape).0, &mut part);
             Look::at(&mut Reader(&part), shapes)?.put_place(&mut place);
-            each(&place, &part)?;
+            each(&place, Cow::Owned(part))?;
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use event_source_model::change::{Change, RowVersion, Side};
 use event_source_model::encoding::{Damaged, Reader, Values};
 use event_source_model::image::{Image, Shape};
 use event_source_model::payload::{self, ShapeId};
-use event_source_model::place;
+use event_source_model::place::{self, Run};
 use proptest::prelude::*;
 use support::{shape, value, values};
 
@@ -92,7 +93,7 @@ proptest! {
         let shapes = &mut |id: ShapeId| id.read(log.shapes.get(&id).ok_or(Damaged)?).map(Arc::new);
         let mut placed = Vec::new();
         place::each(&log.payload, shapes, |place, bytes| {
-            placed.push((place.to_vec(), bytes.to_vec()));
+            placed.push((place.to_vec(), bytes.into_owned()));
             Result::<_, Damaged>::Ok(())
         }).expect("undamaged");
         let split = changes.into_iter().flat_map(Change::split_moved_key).collect::<Vec<_>>();
@@ -105,6 +106,47 @@ proptest! {
             let read = payload::decode(bytes, shapes);
             prop_assert_eq!(read.expect("undamaged"), vec![change]);
         }
+    }
+
+    #[test]
+    fn a_run_is_in_order_and_cut_between_two_places(
+        // Of few collections and without much in them, so that places come twice.
+        changes in proptest::collection::vec((change(), 0..3_u64), 0..12),
+        size in 1..600_usize,
+    ) {
+        let changes: Vec<Change> =
+            changes.into_iter().map(|(change, collection)| Change { collection, ..change }).collect();
+        let log = Log::of(&[changes.clone(), changes].concat());
+        let shapes = &mut |id: ShapeId| id.read(log.shapes.get(&id).ok_or(Damaged)?).map(Arc::new);
+        let mut placed = Vec::new();
+        let mut keep = |place: &[u8], change: Cow<'_, [u8]>| {
+            placed.push((place.to_vec(), change.into_owned()));
+            Result::<_, Damaged>::Ok(())
+        };
+        place::each(&log.payload, shapes, &mut keep).expect("undamaged");
+        placed.sort_by(|(one, _), (other, _)| one.cmp(other));
+
+        let mut parts = Vec::new();
+        let run = Run::of(&log.payload, shapes).expect("undamaged");
+        run.parts(size, |place, part| {
+            parts.push((place.to_vec(), part.to_vec()));
+            Result::<_, Damaged>::Ok(())
+        }).expect("undamaged");
+        prop_assert!(parts.is_sorted_by(|(one, _), (other, _)| one < other), "no place in two");
+        let all: Vec<u8> = placed.iter().flat_map(|(_, change)| change).copied().collect();
+        let cut: Vec<u8> = parts.iter().flat_map(|(_, part)| part).copied().collect();
+        prop_assert_eq!(cut, all);
+        for (begin, part) in &parts {
+            let mut places = Vec::new();
+            let mut note = |place: &[u8], _: Cow<'_, [u8]>| {
+                places.push(place.to_vec());
+                Result::<_, Damaged>::Ok(())
+            };
+            place::each(part, shapes, &mut note).expect("undamaged");
+            let first = places.first().or(placed.last().map(|(place, _)| place));
+            prop_assert_eq!(first, Some(begin), "an empty one stands at the end");
+        }
+        prop_assert_eq!(parts.last().map(|(begin, _)| begin), placed.last().map(|(place, _)| place));
     }
 
     #[test]
