@@ -9,120 +9,132 @@ const EPOCH_DAYS: i64 = 10_957;
 /// Microseconds from 1970-01-01 to 2000-01-01.
 pub const EPOCH_MICROS: i64 = EPOCH_DAYS * MICROS_PER_DAY;
 
+/// What the longest of these texts needs, but for years far away.
+const ROOM: usize = 32;
+
 /// `2024-03-14`, `infinity`, `-infinity`, `0044-03-15 BC`. `days` counts from 2000-01-01.
 pub fn date(days: i32) -> String {
     match days {
         i32::MIN => "-infinity".to_owned(),
         i32::MAX => "infinity".to_owned(),
         _ => {
-            let (text, bc) = civil(i64::from(days));
-            with_era(text, bc)
+            let mut out = String::with_capacity(ROOM);
+            let era = put_day(&mut out, i64::from(days));
+            out + era
         }
     }
 }
 
 /// `2024-03-14T22:50:55.93`, no zone. `micros` counts from 2000-01-01.
 pub fn timestamp(micros: i64) -> String {
-    instant(micros, "")
+    finite(micros, |out, fraction| put_shortest(out, fraction, ""))
 }
 
 /// `2024-03-14T22:50:55.93Z`. `micros` counts from 2000-01-01 UTC.
 pub fn timestamptz(micros: i64) -> String {
-    instant(micros, "Z")
+    finite(micros, |out, fraction| put_shortest(out, fraction, "Z"))
+}
+
+/// `2024-03-14T22:50:55.930Z`: always three digits, as JavaScript writes it; the rest is cut off. `micros`
+/// counts from 2000-01-01 UTC.
+pub fn timestamptz_millis(micros: i64) -> String {
+    finite(micros, |out, fraction| {
+        out.push('.');
+        three(out, fraction / 1000);
+        out.push('Z');
+    })
 }
 
 /// `2024-03-14T22:50:55.930Z` from microseconds since 1970: the form of Java's `Instant`, with 0,
 /// 3 or 6 digits, which Fauna's drivers expect.
 pub fn unix_instant(micros: i64) -> String {
-    let mut out = String::new();
+    let mut out = String::with_capacity(ROOM);
     write_unix_instant(&mut out, micros);
     out
 }
 
 /// Appends [`unix_instant`]: each event of Fauna's has one, so no piece of it is a text of its own.
 pub fn write_unix_instant(out: &mut String, micros: i64) {
-    let rest = micros.rem_euclid(MICROS_PER_DAY);
-    let (year, month, day) = calendar(micros.div_euclid(MICROS_PER_DAY) - EPOCH_DAYS);
-    let (shown, bc) = if year > 0 { (year, false) } else { (1 - year, true) };
-    let seconds = rest / 1_000_000;
-    if shown > 9999 {
-        out.push_str(&shown.to_string());
-    } else {
-        digits(out, shown, 4);
-    }
-    for (before, number) in [
-        ('-', month),
-        ('-', day),
-        ('T', seconds / 3600),
-        (':', seconds / 60 % 60),
-        (':', seconds % 60),
-    ] {
-        out.push(before);
-        digits(out, number, 2);
-    }
-    let fraction = rest % 1_000_000;
+    let era = put_instant(out, micros.div_euclid(MICROS_PER_DAY) - EPOCH_DAYS, micros);
+    let fraction = micros.rem_euclid(1_000_000);
     if fraction != 0 {
         out.push('.');
-        if fraction % 1000 == 0 {
-            digits(out, fraction / 1000, 3);
-        } else {
-            digits(out, fraction, 6);
+        three(out, fraction / 1000);
+        if fraction % 1000 != 0 {
+            three(out, fraction % 1000);
         }
     }
     out.push('Z');
-    if bc {
-        out.push_str(" BC");
-    }
+    out.push_str(era);
 }
 
-/// Appends the last `count` digits, up to six, of a number that is not negative.
-fn digits(out: &mut String, number: i64, count: u32) {
-    for place in (0..count).rev() {
-        out.push(char::from(b'0' + (number / 10_i64.pow(place) % 10) as u8));
-    }
-}
-
-/// `2024-03-14T22:50:55.930Z`: always three digits, as JavaScript writes it; the rest is cut off. `micros`
-/// counts from 2000-01-01 UTC.
-pub fn timestamptz_millis(micros: i64) -> String {
-    finite(micros, |day, rest| format!("{day}T{}.{:03}Z", clock(rest), rest % 1_000_000 / 1000))
-}
-
-fn instant(micros: i64, zone: &str) -> String {
-    finite(micros, |day, rest| {
-        let fraction = match rest % 1_000_000 {
-            0 => String::new(),
-            f => format!(".{f:06}").trim_end_matches('0').to_owned(),
-        };
-        format!("{day}T{}{fraction}{zone}", clock(rest))
-    })
-}
-
-/// An instant by its day and the microseconds of that day.
-fn finite(micros: i64, write: impl FnOnce(&str, i64) -> String) -> String {
+/// An instant, and behind its seconds what `rest` makes of the microseconds.
+fn finite(micros: i64, rest: impl FnOnce(&mut String, i64)) -> String {
     match micros {
         i64::MIN => return "-infinity".to_owned(),
         i64::MAX => return "infinity".to_owned(),
         _ => {}
     }
-    let (day, bc) = civil(micros.div_euclid(MICROS_PER_DAY));
-    with_era(write(&day, micros.rem_euclid(MICROS_PER_DAY)), bc)
+    let mut out = String::with_capacity(ROOM);
+    let era = put_instant(&mut out, micros.div_euclid(MICROS_PER_DAY), micros);
+    rest(&mut out, micros.rem_euclid(1_000_000));
+    out + era
 }
 
-fn clock(micros_of_day: i64) -> String {
-    let seconds = micros_of_day / 1_000_000;
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+/// A fraction of a second without the zeros at its end.
+fn put_shortest(out: &mut String, fraction: i64, zone: &str) {
+    if fraction != 0 {
+        out.push('.');
+        three(out, fraction / 1000);
+        three(out, fraction % 1000);
+        out.truncate(out.trim_end_matches('0').len());
+    }
+    out.push_str(zone);
 }
 
-fn with_era(text: String, bc: bool) -> String {
-    if bc { text + " BC" } else { text }
+/// Day and time of day down to seconds; gives what is to stand behind all.
+fn put_instant(out: &mut String, days_since_2000: i64, micros: i64) -> &'static str {
+    let era = put_day(out, days_since_2000);
+    let seconds = micros.rem_euclid(MICROS_PER_DAY) / 1_000_000;
+    for (before, number) in [('T', seconds / 3600), (':', seconds / 60 % 60), (':', seconds % 60)] {
+        out.push(before);
+        two(out, number);
+    }
+    era
 }
 
-/// The date of a day counted from 2000-01-01, and whether it is BC.
-fn civil(days_since_2000: i64) -> (String, bool) {
+/// The date of a day counted from 2000-01-01; gives what is to stand behind all.
+fn put_day(out: &mut String, days_since_2000: i64) -> &'static str {
     let (year, month, day) = calendar(days_since_2000);
-    let (shown, bc) = if year > 0 { (year, false) } else { (1 - year, true) };
-    (format!("{shown:04}-{month:02}-{day:02}"), bc)
+    let (shown, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
+    if shown > 9999 {
+        out.push_str(&shown.to_string());
+    } else {
+        two(out, shown / 100);
+        two(out, shown % 100);
+    }
+    out.push('-');
+    two(out, month);
+    out.push('-');
+    two(out, day);
+    era
+}
+
+/// Two digits of a number below a hundred: formatting what a row has of times in the general way takes as
+/// long as all else of the row.
+fn two(out: &mut String, number: i64) {
+    out.push(digit(number / 10));
+    out.push(digit(number));
+}
+
+fn three(out: &mut String, number: i64) {
+    out.push(digit(number / 100));
+    two(out, number % 100);
+}
+
+/// The last digit of a number that is not negative.
+fn digit(number: i64) -> char {
+    char::from(b'0' + (number % 10) as u8)
 }
 
 /// The proleptic Gregorian year, month and day of a day counted from 2000-01-01. The year before 1 is 0.

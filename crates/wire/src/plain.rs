@@ -56,7 +56,11 @@ pub fn value(out: &mut String, value: &Value, numbers: Numbers) {
         Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
         Value::Int(n) => json::integer(out, *n),
         Value::BigInt(n) if numbers == Numbers::Digits => json::integer(out, *n),
-        Value::BigInt(n) => json::plain(out, format_args!("\"{n}\"")),
+        Value::BigInt(n) => {
+            out.push('"');
+            json::integer(out, *n);
+            out.push('"');
+        }
         Value::Float4(f) if f.is_finite() => number::float(out, *f),
         Value::Float8(f) if f.is_finite() => number::float(out, *f),
         Value::Numeric(n) if numbers == Numbers::Digits && number::is_finite(n) => out.push_str(n),
