@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use event_source_door::message::StartAt;
-use event_source_model::event::Page;
+use event_source_model::event::{LARGEST_PAGE, Page};
 use event_source_model::position::{Cursor, Position};
 use event_source_model::source::Source;
 
@@ -18,7 +18,6 @@ use crate::source;
 
 /// Events of a page when the caller does not say.
 pub const DEFAULT_PAGE_SIZE: u32 = 100;
-pub const LARGEST_PAGE: u32 = 16_000;
 /// What the rows of a snapshot's page may take: the worker answers nobody else meanwhile.
 const ROWS: Duration = Duration::from_millis(100);
 
@@ -115,9 +114,9 @@ pub fn page_behind(
 /// When a page cannot have so many events.
 pub fn check_page_size(page_size: u32) -> Result<()> {
     let message = match page_size {
-        0 => "page size must be greater than zero",
+        0 => "page size must be greater than zero".to_owned(),
         1..=LARGEST_PAGE => return Ok(()),
-        _ => "page size can not be greater than 16000",
+        _ => format!("page size can not be greater than {LARGEST_PAGE}"),
     };
     Err(Error::new(Kind::InvalidParameter, message))
 }

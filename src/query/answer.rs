@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use event_source_model::event::View;
+use event_source_model::event::{LARGEST_PAGE, View};
 use event_source_model::image::Image;
 use event_source_model::query::{
     Answer, Answered, Ask, EventSource, Failure, Fault, Name, Of, Order, Rows, Shown, Span, Test,
@@ -277,7 +277,7 @@ impl Next {
 
     fn decode(text: &str) -> Option<Self> {
         let next: Self = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-        (1..=16_000).contains(&next.size).then_some(next)
+        (1..=LARGEST_PAGE).contains(&next.size).then_some(next)
     }
 }
 

@@ -5,9 +5,9 @@
 use std::time::{Duration, Instant};
 
 use event_source_door::message::{
-    Access, Batch, GrantId, Opened, PageAsked, RequestId, SourceId, StartAt, ToServer, ToWorker,
+    Access, Batch, First, GrantId, Opened, PageAsked, RequestId, SourceId, StartAt, ToServer, ToWorker,
 };
-use event_source_model::event::Page;
+use event_source_model::event::{LARGEST_PAGE, Page};
 use event_source_model::position::Position;
 use event_source_model::query::Ask;
 use event_source_model::source::{Source, Start};
@@ -16,7 +16,7 @@ use super::grants;
 use super::review::Part;
 use super::rights;
 use super::sources::Sources;
-use super::tail::Tailer;
+use super::tail::{self, Tailer};
 use crate::error::{Error, Kind, Result};
 use crate::feed::{read, request};
 use crate::matching::Evaluator;
@@ -42,6 +42,8 @@ pub enum Task {
     /// What is left of a batch or a page that takes more than one turn.
     Batch(BatchLeft),
     Page(Box<PageLeft>),
+    /// A look at the news that found more of them than one look takes.
+    Poll(PollLeft),
 }
 
 impl From<ToWorker> for Task {
@@ -67,6 +69,14 @@ pub struct PageLeft {
     limits: read::Limits,
 }
 
+#[derive(Debug)]
+pub struct PollLeft {
+    request: RequestId,
+    grants: Vec<GrantId>,
+    /// Where the looks must have come to, see [`tail::reach`].
+    until: i64,
+}
+
 /// Answers the server; one for each server that is started.
 #[derive(Debug)]
 pub struct Answerer {
@@ -83,8 +93,22 @@ impl Answerer {
     }
 
     /// Does one task, or a part of it; gives back what is left.
-    pub fn answer(&mut self, task: Task, tailer: &Tailer, out: &mut Vec<ToServer>) -> Option<Task> {
+    pub fn answer(
+        &mut self,
+        task: Task,
+        tailer: &mut Tailer,
+        out: &mut Vec<ToServer>,
+    ) -> Option<Task> {
         match task {
+            Task::Asked(ToWorker::Open { request, access, start, before_token, first }) => {
+                match self.open(&access, &start, before_token, first, tailer) {
+                    Ok(opened) => self.begin(request, opened, first, tailer, out),
+                    Err(error) => {
+                        out.push(refused(request, error));
+                        None
+                    }
+                }
+            }
             Task::Asked(ToWorker::Read { request, grant, from, limit }) => {
                 let limits = read::Limits::of_batch(limit.max(1));
                 self.batch(BatchLeft { request, grant, from, limits }, tailer, out)
@@ -94,6 +118,10 @@ impl Answerer {
                 page_answered(request, begin_page(request, &access, &start, page), out)
             }
             Task::Page(left) => page_answered(left.request, go_on_with_page(*left), out),
+            Task::Asked(ToWorker::Poll { request, grants }) => {
+                self.poll(PollLeft { request, grants, until: tail::reach() }, tailer, out)
+            }
+            Task::Poll(left) => self.poll(left, tailer, out),
             Task::Asked(request) => {
                 self.ask(request, tailer, out);
                 None
@@ -107,13 +135,11 @@ impl Answerer {
             // Heard before; neither wants an answer. The others take more than a turn.
             ToWorker::Hello { .. }
             | ToWorker::Streams(_)
+            | ToWorker::Open { .. }
             | ToWorker::Read { .. }
+            | ToWorker::Poll { .. }
             | ToWorker::Page { .. } => return,
             ToWorker::Close { grant } => return self.sources.close(grant),
-            ToWorker::Open { request, access, start, before_token } => {
-                let opened = self.open(&access, &start, before_token, tailer);
-                (request, opened.map(|opened| ToServer::Opened { request, opened }))
-            }
             ToWorker::Query { request, secret, ask } => {
                 // While nobody follows anything, nothing is told.
                 let told = self.sources.are_followed().then(|| tailer.closed());
@@ -128,6 +154,7 @@ impl Answerer {
         access: &Access,
         start: &StartAt,
         before_token: bool,
+        first: Option<First>,
         tailer: &Tailer,
     ) -> Result<Opened> {
         let published = tailer.published();
@@ -148,7 +175,12 @@ impl Answerer {
             // Before it counts as a stream: one that is refused is never closed.
             let view = source::view(&source.definition)?;
             let (id, grant) = sources.open(&source, credential, epoch, published)?;
-            let registered = sources.get(id).expect("opened just now");
+            let matched_since = sources.get(id).expect("opened just now").matched_since;
+            let reads = first.is_some_and(|first| {
+                let remembered = first.remembered.map(|since| since.max(matched_since));
+                let is_there = remembered.is_some_and(|since| since < position.first_needed());
+                !is_there || position.rows_behind().is_some()
+            });
             Ok(Opened {
                 source: id,
                 grant,
@@ -159,10 +191,73 @@ impl Answerer {
                     Start { closed: position.txn_ts, seen: Vec::new() }
                 },
                 position,
-                matched_since: registered.matched_since,
+                matched_since,
                 expires: source.expires,
                 collection: source.definition.collection,
+                reads,
             })
+        })
+    }
+
+    /// Tells of a stream that was opened, and reads what it begins with.
+    fn begin(
+        &mut self,
+        request: RequestId,
+        opened: Opened,
+        first: Option<First>,
+        tailer: &Tailer,
+        out: &mut Vec<ToServer>,
+    ) -> Option<Task> {
+        let (grant, from) = (opened.grant, opened.position.clone());
+        let reads = first.filter(|_| opened.reads);
+        out.push(ToServer::Opened { request, opened });
+        let limits = read::Limits::of_batch(reads?.limit.max(1));
+        self.batch(BatchLeft { request, grant, from, limits }, tailer, out)
+    }
+
+    /// Sends what was committed before the question came, and says so.
+    fn poll(
+        &mut self,
+        left: PollLeft,
+        tailer: &mut Tailer,
+        out: &mut Vec<ToServer>,
+    ) -> Option<Task> {
+        let request = left.request;
+        match self.looked(&left, tailer, out) {
+            Ok(true) => out.push(ToServer::Polled { request }),
+            Ok(false) => return Some(Task::Poll(left)),
+            Err(error) => out.push(refused(request, error)),
+        }
+        None
+    }
+
+    /// Whether everything up to the moment of the question has been sent, and the rights looked at.
+    fn looked(
+        &mut self,
+        left: &PollLeft,
+        tailer: &mut Tailer,
+        out: &mut Vec<ToServer>,
+    ) -> Result<bool> {
+        let looked = tailer.look_for_news(&mut self.sources, out)?;
+        if let Some(kind) = looked.failed {
+            return Err(Error::new(kind, "the log cannot be read"));
+        }
+        if looked.more && tailer.closed() < left.until {
+            return Ok(false);
+        }
+        let sources = &mut self.sources;
+        transaction::run(|| {
+            rights::hear();
+            if sources.are_settled() {
+                return Ok(true);
+            }
+            let _reading = Reading::begin()?;
+            for &grant in &left.grants {
+                if let Some(source) = sources.of(grant) {
+                    sources.review(source, out)?;
+                }
+            }
+            Ok(true)
         })
     }
 
@@ -294,7 +389,7 @@ fn begin_page(
                 read::Limits::of_page(asked.size)
             }
             Some(ms) => {
-                let size = asked.size.min(request::LARGEST_PAGE);
+                let size = asked.size.min(LARGEST_PAGE);
                 let time = Duration::from_millis(ms).min(LONGEST_PIECE);
                 read::Limits::of_page(size).within(time)
             }

@@ -255,7 +255,7 @@ impl Process {
                         self.place.streams.store(open, SeqCst);
                     }
                     // What takes more than one turn is behind whoever has asked meanwhile.
-                    Some(task) => requests.extend(answerer.answer(task, &tailer, &mut out)),
+                    Some(task) => requests.extend(answerer.answer(task, &mut tailer, &mut out)),
                     None => {}
                 }
                 if let Err(error) = with_pipe(|pipe| out.iter().try_for_each(|m| pipe.send(m))) {

@@ -20,7 +20,7 @@ use crate::log::stamps::Stamps;
 use crate::log::{self, floor};
 use crate::order::history;
 use crate::order::reading::Reading;
-use crate::order::shared::Shared;
+use crate::order::shared::{self, Shared};
 use crate::pg::transaction as worker_transaction;
 use crate::settings;
 
@@ -124,6 +124,22 @@ impl Tailer {
     /// Whether somebody who has work to do should look first.
     pub fn is_due(&self, shared: &Shared) -> bool {
         self.looked.elapsed() >= RAREST_LOOK || self.news(shared) != News::None
+    }
+
+    /// As [`Self::look`], unless there is nothing to be found.
+    ///
+    /// # Errors
+    /// When there is no shared memory.
+    pub fn look_for_news(
+        &mut self,
+        sources: &mut Sources,
+        out: &mut Vec<ToServer>,
+    ) -> Result<Looked> {
+        // Nobody tells a standby of news.
+        if !is_standby() && self.news(shared::get()?) == News::None {
+            return Ok(Looked::default());
+        }
+        Ok(self.look(sources, out))
     }
 
     /// Sends what was committed since the last look.
@@ -239,12 +255,10 @@ impl Tailer {
 
     /// Writes a heartbeat stamp after a burst, and every status interval.
     fn beat(&mut self) {
-        // SAFETY: reads shared state.
-        let standby = unsafe { pg_sys::RecoveryInProgress() };
         let interval = Duration::from_millis(settings::status_interval_ms()).min(RAREST_BEAT);
         let quiet = self.heartbeat.elapsed();
         let due = quiet >= interval || (self.since_heartbeat > 0 && quiet >= QUIET);
-        if standby || !due {
+        if is_standby() || !due {
             return;
         }
         // A failure was logged; the next one comes in its time.
@@ -252,6 +266,20 @@ impl Tailer {
         self.heartbeat = Instant::now();
         self.since_heartbeat = 0;
     }
+}
+
+/// Looks that end here have seen everything that is committed now.
+pub fn reach() -> i64 {
+    match shared::get() {
+        Ok(shared) if !is_standby() => shared.clock.closed(shared.slots()),
+        // The end of the log.
+        _ => i64::MAX,
+    }
+}
+
+fn is_standby() -> bool {
+    // SAFETY: reads shared state.
+    unsafe { pg_sys::RecoveryInProgress() }
 }
 
 fn empty(since: i64, end: Position, closed: i64) -> Tail {

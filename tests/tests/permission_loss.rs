@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use event_source_tests::consume::{Feed, Version};
 use event_source_tests::follow::{explain, mint};
 use event_source_tests::{Cluster, SetAtEnd, jwt, wait_until};
-use follower::{Follower, WIRES};
+use follower::{Follower, WIRES, Wire};
 use postgres::Client;
 use serde_json::json;
 use ways::{Loss, WAYS, Way, give};
@@ -120,6 +121,29 @@ fn nothing_that_was_committed_after_the_loss_is_delivered() {
                 }
             });
         }
+    }
+}
+
+#[test]
+fn a_feed_that_is_polled_is_refused_from_the_first_poll_after_the_loss() {
+    let (cluster, mut client) = served();
+    for (number, &way) in WAYS.iter().enumerate() {
+        let way = give(&cluster, &mut client, number, way);
+        let given = Instant::now();
+        let mut feed = Feed::new(cluster.http(), Version::Http1).unwrap();
+        let mut more = json!({});
+        if let Some(secret) = &way.secret {
+            more["access_token"] = json!(secret);
+        }
+        let mut cursor = None;
+        // The third and those behind it come from memory.
+        for _ in 0..5 {
+            cursor = Some(feed.page(&way.token, cursor.as_deref(), &more).unwrap().cursor);
+        }
+        lose(&mut client, &way, given);
+        let refused = feed.page(&way.token, cursor.as_deref(), &more);
+        let refused = refused.expect_err(way.what);
+        assert_eq!(refused.code(), Some(way.code(Wire::Native)), "{}", way.what);
     }
 }
 

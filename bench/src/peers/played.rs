@@ -149,6 +149,7 @@ fn answers_to(message: ToWorker, closed: i64) -> Vec<ToServer> {
                 matched_since: BEGIN - 100,
                 expires: None,
                 collection: COLLECTION,
+                reads: false,
             };
             vec![ToServer::Opened { request, opened }]
         }

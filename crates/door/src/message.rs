@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::changes::{Changes, TailChange};
 
 /// Raised with every change to a type below. The worker refuses a server of another version.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// Numbers a request of the server's; the answer carries it.
 pub type RequestId = u64;
@@ -32,12 +32,22 @@ pub enum ToWorker {
     /// The first message.
     Hello { protocol: u32, version: String },
     /// Open a stream, which may begin before its token does or not. Answered by `Opened` or `Refused`;
-    /// each `Opened` is ended by one `Close`.
-    Open { request: RequestId, access: Access, start: StartAt, before_token: bool },
+    /// each `Opened` is ended by one `Close`. With `first`, what the stream begins with comes right behind.
+    Open {
+        request: RequestId,
+        access: Access,
+        start: StartAt,
+        before_token: bool,
+        first: Option<First>,
+    },
     /// Events of an open stream behind `from`, at most `limit`. Answered by a `Batch`, in parts, or `Refused`.
     Read { request: RequestId, grant: GrantId, from: Position, limit: u32 },
     /// One page of a feed. Answered by a `Page`, in parts, or `Refused`.
     Page { request: RequestId, access: Access, start: StartAt, page: PageAsked },
+    /// Whether what was opened may still be read, and is followed up to now. Answered by `Polled`, behind the
+    /// tail with everything that was committed before it was asked, and behind the `Lost` or `Ended` of what
+    /// may not; or by `Refused`.
+    Poll { request: RequestId, grants: Vec<GrantId> },
     /// What a query asks for, by the role of the secret or JWT, or by that of those who give none.
     /// Answered by `Answered`, `Failed` or `Refused`.
     Query { request: RequestId, secret: Option<String>, ask: Ask },
@@ -47,8 +57,17 @@ pub enum ToWorker {
     Streams(u32),
 }
 
+/// What a stream is read at once when it is opened, unless the server's memory has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct First {
+    /// At most so many events.
+    pub limit: u32,
+    /// The server remembers every tail that ends above this; `None` when there is none.
+    pub remembered: Option<i64>,
+}
+
 /// Who asks for what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Access {
     pub token: String,
     /// A secret or JWT given beside the token; both must allow.
@@ -114,6 +133,10 @@ pub enum ToServer {
         request: RequestId,
         failure: Failure,
     },
+    /// Everything that was committed before the `Poll` was asked has been sent.
+    Polled {
+        request: RequestId,
+    },
     /// What was committed since the last tail.
     Tail(Tail),
     /// Something in the log of before was erased: what is held of it in memory must go. Comes before
@@ -166,6 +189,8 @@ pub struct Opened {
     pub expires: Option<i64>,
     /// The number of its collection; see [`Tail::looked_at`].
     pub collection: u64,
+    /// A `Batch` follows, by the number of this request.
+    pub reads: bool,
 }
 
 /// A piece of catch-up.

@@ -90,6 +90,9 @@ impl View {
     }
 }
 
+/// A page has no more events than this.
+pub const LARGEST_PAGE: u32 = 16_000;
+
 /// A page of events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {

@@ -70,6 +70,19 @@ impl Events {
         self.content(payload);
     }
 
+    /// Adds an event by a payload that was made before, which names some of these shapes.
+    pub fn push_coded(
+        &mut self,
+        kind: EventType,
+        position: &Position,
+        payload: &[u8],
+        shapes: &Named,
+    ) {
+        self.shapes.append(shapes);
+        self.head(kind, position);
+        self.content(payload);
+    }
+
     /// The events one after the other, decoded as they are asked for.
     pub fn iter(&self, sides: Sides) -> impl Iterator<Item = Result<Event, Damaged>> {
         let mut rest = Reader(&self.bytes);

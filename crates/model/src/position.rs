@@ -62,6 +62,11 @@ impl Position {
         self.snapshot.as_ref()?.behind.as_deref()
     }
 
+    /// The first transaction of which a reader here may still need something.
+    pub fn first_needed(&self) -> i64 {
+        self.txn_ts.saturating_add(i64::from(self.ordinal == Self::END))
+    }
+
     /// Whether an event of the transaction at `txn_ts` may still be unread here.
     pub fn may_precede(&self, txn_ts: i64) -> bool {
         txn_ts > self.txn_ts || (txn_ts == self.txn_ts && self.ordinal != Self::END)

@@ -1,5 +1,6 @@
 //! Methods: of collections, of the module `Set`, of sets, and of event sources.
 
+use event_source_model::event::LARGEST_PAGE;
 use event_source_model::query::{
     Binary, Constant, EventSource, Failure, Fault, Name, Of, Rows, Shown, Span, Test,
 };
@@ -8,8 +9,6 @@ use super::meaning::Meaning;
 use super::shown::{mapped, show, watched};
 use super::{Scope, unsupported, wrong_count};
 use crate::ast::{Expr, Kind};
-
-const LARGEST_PAGE: u32 = 16_000;
 
 impl<'a> Scope<'a> {
     /// `of.method(...)`; of other functions only `abort`.

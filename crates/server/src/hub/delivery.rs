@@ -16,7 +16,6 @@ use event_source_model::net::NetChange;
 use event_source_model::position::Position;
 use event_source_wire::shown::Shown;
 
-use super::memory::first_needed;
 use super::queue::Chunk;
 use super::renderer::Format;
 use super::state::State;
@@ -100,7 +99,7 @@ impl State {
         if stream.position.rows_behind().is_some() {
             return self.read(id);
         }
-        let matched = stream.matched_since < first_needed(&stream.position);
+        let matched = stream.matched_since < stream.position.first_needed();
         if !matched || !self.memory.covers(&stream.position) {
             self.read(id);
             return;

@@ -5,14 +5,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use event_source_door::message::{Access, Config, PageAsked, StartAt, ToServer, ToWorker};
-use event_source_model::event::{Reason, Refusal};
+use event_source_model::event::{LARGEST_PAGE, Reason, Refusal};
+use event_source_model::position::Cursor;
 use event_source_model::query::{Answered, Ask, Failure};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::queue::{Next, Queue};
 use super::renderer::{Format, Pace};
 use super::state::{Answer, PagePart, Pending, State};
-use super::stream::StreamId;
+use super::stream::{FIRST_BATCH, StreamId};
 use crate::clock;
 use crate::shutdown::{self, Shutdown};
 
@@ -66,7 +67,7 @@ impl Hub {
             self.admit(open)?;
             let before_token = format.may_start_before_token();
             let pending = Pending::Open { format, reply };
-            state.open(access, start, before_token, pending);
+            state.open(access, start, before_token, Some(FIRST_BATCH), pending);
         }
         self.outgoing.notify_one();
         answered(answer).await
@@ -76,20 +77,34 @@ impl Hub {
     ///
     /// # Errors
     /// The server's own refusal; the worker's comes with the first part.
-    pub fn page(
+    pub async fn page(
         &self,
         access: Access,
         start: StartAt,
         asked: PageAsked,
     ) -> Result<PageParts, Refusal> {
+        if let Some(page) = self.recalled(&access, &start, asked.size).await {
+            return Ok(PageParts::Whole(Some(page)));
+        }
         let (parts, coming) = mpsc::unbounded_channel();
         {
             let mut state = self.lock();
             self.admit(state.pending.len())?;
-            state.page(access, start, asked, Pending::Page { parts });
+            state.page(access, start, asked, parts);
         }
         self.outgoing.notify_one();
-        Ok(PageParts(coming))
+        Ok(PageParts::Coming(coming))
+    }
+
+    /// A page that memory has, once the worker has said that nothing is missing there.
+    async fn recalled(&self, access: &Access, start: &StartAt, size: u32) -> Option<PagePart> {
+        let StartAt::Cursor(from) = start else { return None };
+        let from = Cursor::decode(from).ok().filter(|_| (1..=LARGEST_PAGE).contains(&size))?;
+        let said = self.lock().poll(access, &from)?;
+        self.outgoing.notify_one();
+        tokio::time::timeout(ANSWER_TIME, said).await.ok()?.ok()?;
+        let recalled = self.lock().recall(access, &from)?;
+        Some(PagePart { page: recalled.page(size), goes_on: false })
     }
 
     /// The answer to a query, or what is wrong with it.
@@ -185,7 +200,12 @@ impl Hub {
 
 /// The parts of a page as they come, so that one is rendered while the worker reads the next.
 #[derive(Debug)]
-pub struct PageParts(mpsc::UnboundedReceiver<Result<PagePart, Refusal>>);
+pub enum PageParts {
+    /// From the worker.
+    Coming(mpsc::UnboundedReceiver<Result<PagePart, Refusal>>),
+    /// From memory; `None` once it was taken.
+    Whole(Option<PagePart>),
+}
 
 impl PageParts {
     /// The next part. There is one until one says that none follows.
@@ -193,7 +213,11 @@ impl PageParts {
     /// # Errors
     /// The worker's refusal, or that it does not answer.
     pub async fn next(&mut self) -> Result<PagePart, Refusal> {
-        match tokio::time::timeout(ANSWER_TIME, self.0.recv()).await {
+        let coming = match self {
+            Self::Coming(coming) => coming,
+            Self::Whole(page) => return page.take().ok_or_else(stopping),
+        };
+        match tokio::time::timeout(ANSWER_TIME, coming.recv()).await {
             Ok(part) => part.unwrap_or_else(|| Err(stopping())),
             Err(_) => Err(no_answer()),
         }

@@ -34,6 +34,11 @@ impl Memory {
         self.span.as_ref().map(|s| s.closed)
     }
 
+    /// Every tail that ends above this is here; `None` before the first one.
+    pub(super) fn since(&self) -> Option<i64> {
+        self.span.as_ref().map(|s| s.since)
+    }
+
     /// Whether a tail goes on where the last one ended, or overlaps it.
     pub(super) fn is_followed_by(&self, tail: &Tail) -> bool {
         self.span.as_ref().is_some_and(|s| tail.since <= s.end.txn_ts)
@@ -72,7 +77,7 @@ impl Memory {
 
     /// Whether every event behind `position` up to the closed timestamp is here.
     pub(super) fn covers(&self, position: &Position) -> bool {
-        self.span.as_ref().is_some_and(|s| s.since < first_needed(position))
+        self.span.as_ref().is_some_and(|s| s.since < position.first_needed())
     }
 
     /// The tails that may hold events behind `position`.
@@ -80,18 +85,9 @@ impl Memory {
         &'a self,
         position: &Position,
     ) -> impl Iterator<Item = &'a Arc<Tail>> + use<'a> {
-        let needed = first_needed(position);
+        let needed = position.first_needed();
         let start = self.tails.partition_point(|(tail, _)| reach(tail) < needed);
         self.tails.range(start..).map(|(tail, _)| tail)
-    }
-}
-
-/// The first transaction of which a reader at `position` may still need something.
-pub(super) fn first_needed(position: &Position) -> i64 {
-    if position.ordinal == Position::END {
-        position.txn_ts.saturating_add(1)
-    } else {
-        position.txn_ts
     }
 }
 

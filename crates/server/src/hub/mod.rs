@@ -12,6 +12,7 @@
 //! - [`delivery`]: how events reach the streams: live, from memory, from the log
 //! - [`stream`]: one stream: its position, its phase; [`table`]: all of them
 //! - [`memory`]: the recent stretch of the log
+//! - [`polls`]: pages of feeds that are polled at the end of the log, made of it
 //! - [`shapes`]: one copy of each table's shape in it
 //! - [`renderer`]: what a protocol is here: bytes for what happens
 //! - [`chunks`]: those bytes, cut
@@ -23,6 +24,7 @@ mod delivery;
 #[expect(clippy::module_inception, reason = "the hub itself, beside its parts")]
 mod hub;
 mod memory;
+mod polls;
 mod queue;
 mod renderer;
 mod report;

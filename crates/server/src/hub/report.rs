@@ -24,6 +24,7 @@ impl State {
         self.end_over(over);
         self.try_again();
         self.say_statuses(status_interval);
+        self.stop_following(Instant::now());
         self.tell_worker();
     }
 

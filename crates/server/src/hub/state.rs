@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use event_source_door::message::{
-    Access, GrantId, Opened, PageAsked, RequestId, SourceId, StartAt, ToServer, ToWorker,
+    Access, First, GrantId, Opened, PageAsked, RequestId, SourceId, StartAt, ToServer, ToWorker,
 };
 use event_source_model::cost::Cost;
 use event_source_model::event::{Page, Reason, Refusal, View};
@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::hub::{Hub, Subscription};
 use super::memory::Memory;
+use super::polls::Polls;
 use super::renderer::{AtStop, Format};
 use super::report::Report;
 use super::shapes::Shapes;
@@ -37,7 +38,9 @@ pub struct PagePart {
 #[derive(Debug)]
 pub(super) enum Pending {
     Open { format: Format, reply: Reply<Subscription> },
-    Page { parts: Parts },
+    Page { access: Access, parts: Parts },
+    /// Of a feed that is polled.
+    Follow { access: Access },
     Query { reply: Reply<Result<Answered, Failure>> },
 }
 
@@ -77,6 +80,7 @@ pub(super) struct State {
     /// The streams that were opened by the same.
     grants: HashMap<GrantId, BTreeSet<StreamId>>,
     pub(super) memory: Memory,
+    pub(super) polls: Polls,
     /// By collection: what was evaluated of the tail since the server began.
     pub(super) looked_at: HashMap<u64, Cost>,
     pub(super) shapes: Shapes,
@@ -90,10 +94,12 @@ impl State {
         access: Access,
         start: StartAt,
         before_token: bool,
+        limit: Option<u32>,
         pending: Pending,
     ) {
         let request = self.number(pending);
-        self.outgoing.push_back(ToWorker::Open { request, access, start, before_token });
+        let first = limit.map(|limit| First { limit, remembered: self.memory.since() });
+        self.outgoing.push_back(ToWorker::Open { request, access, start, before_token, first });
     }
 
     /// Asks the worker for a page.
@@ -102,9 +108,9 @@ impl State {
         access: Access,
         start: StartAt,
         page: PageAsked,
-        pending: Pending,
+        parts: Parts,
     ) {
-        let request = self.number(pending);
+        let request = self.number(Pending::Page { access: access.clone(), parts });
         self.outgoing.push_back(ToWorker::Page { request, access, start, page });
     }
 
@@ -118,17 +124,28 @@ impl State {
     pub(super) fn read(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         stream.enter(Phase::Reading, self.looked_at.get(&stream.collection));
-        self.last_request += 1;
-        let (request, grant, limit) = (self.last_request, stream.grant, stream.batch);
-        let from = stream.position.clone();
+        let (grant, from, limit) = (stream.grant, stream.position.clone(), stream.batch);
+        let request = self.next_request();
         self.reads.insert(request, id);
         self.outgoing.push_back(ToWorker::Read { request, grant, from, limit });
     }
 
-    fn number(&mut self, pending: Pending) -> RequestId {
+    /// The worker reads for a stream without having been asked.
+    fn is_read(&mut self, id: StreamId, request: RequestId) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        stream.enter(Phase::Reading, self.looked_at.get(&stream.collection));
+        self.reads.insert(request, id);
+    }
+
+    pub(super) fn next_request(&mut self) -> RequestId {
         self.last_request += 1;
-        self.pending.insert(self.last_request, pending);
         self.last_request
+    }
+
+    fn number(&mut self, pending: Pending) -> RequestId {
+        let request = self.next_request();
+        self.pending.insert(request, pending);
+        request
     }
 
     /// Handles what concerns streams and requests.
@@ -152,14 +169,25 @@ impl State {
             }
             ToServer::Opened { request, opened } => return self.opened(hub, request, opened),
             ToServer::Page { request, page, goes_on } => {
-                let parts = match self.pending.get(&request) {
-                    Some(Pending::Page { parts }) => parts.clone(),
-                    _ => return Answer::None,
+                let parts = if goes_on {
+                    match self.pending.get(&request) {
+                        Some(Pending::Page { parts, .. }) => parts.clone(),
+                        _ => return Answer::None,
+                    }
+                } else {
+                    let Some(Pending::Page { access, parts }) = self.pending.remove(&request) else {
+                        return Answer::None;
+                    };
+                    if !page.has_next && page.error.is_none() {
+                        self.was_read_to_its_end(access, &page);
+                    }
+                    parts
                 };
-                if !goes_on {
-                    self.pending.remove(&request);
-                }
                 return Answer::Page(parts, Ok(PagePart { page, goes_on }));
+            }
+            ToServer::Polled { request } => {
+                self.polls.is_up_to_date(request);
+                self.ask_for_polls();
             }
             ToServer::Answered { request, answered } => {
                 return self.answered(request, Ok(answered));
@@ -174,10 +202,17 @@ impl State {
     }
 
     fn opened(&mut self, hub: &Arc<Hub>, request: RequestId, opened: Opened) -> Answer {
-        let (source, grant) = (opened.source, opened.grant);
-        let Some(Pending::Open { format, reply }) = self.pending.remove(&request) else {
-            self.outgoing.push_back(ToWorker::Close { grant });
-            return Answer::None;
+        let (source, grant, reads) = (opened.source, opened.grant, opened.reads);
+        let (format, reply) = match self.pending.remove(&request) {
+            Some(Pending::Open { format, reply }) => (format, reply),
+            Some(Pending::Follow { access }) => {
+                self.follows(&access, opened);
+                return Answer::None;
+            }
+            _ => {
+                self.outgoing.push_back(ToWorker::Close { grant });
+                return Answer::None;
+            }
         };
         let id = self.streams.insert(|id| Stream::new(id, opened, format.clone()));
         let stream = self.streams.get(id).expect("it was just added");
@@ -191,7 +226,11 @@ impl State {
         followers.view = view;
         followers.formats.entry(format).or_default().insert(id);
         self.grants.entry(grant).or_default().insert(id);
-        self.catch_up(id);
+        if reads {
+            self.is_read(id, request);
+        } else {
+            self.catch_up(id);
+        }
         Answer::Opened(reply, subscription)
     }
 
@@ -205,10 +244,13 @@ impl State {
     fn refused(&mut self, request: RequestId, refusal: Refusal) -> Answer {
         match self.pending.remove(&request) {
             Some(Pending::Open { reply, .. }) => return Answer::OpenRefused(reply, refusal),
-            Some(Pending::Page { parts }) => return Answer::Page(parts, Err(refusal)),
+            Some(Pending::Page { parts, .. }) => return Answer::Page(parts, Err(refusal)),
             Some(Pending::Query { reply }) => return Answer::QueryRefused(reply, refusal),
+            Some(Pending::Follow { access }) => self.does_not_follow(&access),
             None => {}
         }
+        self.polls.cannot_be_said(request);
+        self.ask_for_polls();
         if let Some(stream) = self.reads.remove(&request) {
             self.end(stream, &refusal);
         }
@@ -216,6 +258,7 @@ impl State {
     }
 
     fn end_source(&mut self, source: SourceId, refusal: &Refusal) {
+        self.polls.forget(|of, _| of == source);
         let Some(followers) = self.followers.get(&source) else { return };
         let ids: Vec<StreamId> = followers.formats.values().flatten().copied().collect();
         for id in ids {
@@ -224,6 +267,7 @@ impl State {
     }
 
     fn end_grant(&mut self, grant: GrantId, refusal: &Refusal) {
+        self.polls.forget(|_, by| by == grant);
         for id in self.grants.get(&grant).cloned().unwrap_or_default() {
             self.end(id, refusal);
         }
@@ -275,6 +319,7 @@ impl State {
     /// The goodbye of a planned stop.
     pub(super) fn stop(&mut self, refusal: &Refusal) {
         self.pending.clear();
+        self.polls = Polls::default();
         for stream in self.streams.drain() {
             match stream.format.at_stop() {
                 AtStop::Told => stream.end(refusal),

@@ -15,7 +15,7 @@ use super::renderer::Format;
 pub(super) type StreamId = u64;
 
 /// The size of the first batch; later ones follow the size of the events.
-const FIRST_BATCH: u32 = 64;
+pub(super) const FIRST_BATCH: u32 = 64;
 const LARGEST_BATCH: usize = 4000;
 /// What a batch should come to once rendered.
 const BATCH_BYTES: usize = 512 * 1024;

@@ -114,6 +114,7 @@ fn opened() -> Opened {
         matched_since: 0,
         expires: None,
         collection: COLLECTION,
+        reads: false,
     }
 }
 

@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use event_source_door::message::StartAt;
-use event_source_model::event::{Reason, Refusal};
+use event_source_model::event::{LARGEST_PAGE, Reason, Refusal};
 use event_source_wire::native::{Numbers, Options};
 use serde_json::Value;
 
 const DEFAULT_PAGE: u32 = 100;
-const LARGEST_PAGE: u32 = 16_000;
 const LONGEST_WAIT: f64 = 60.0;
 
 /// The parameters of a request that were not asked for yet.

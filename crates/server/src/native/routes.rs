@@ -143,7 +143,7 @@ async fn written(
     size: u32,
     options: Options,
 ) -> Result<Written, Refusal> {
-    let mut parts = hub.page(access, start, PageAsked { size, time_ms: None })?;
+    let mut parts = hub.page(access, start, PageAsked { size, time_ms: None }).await?;
     let mut writer = PageWriter::new(options);
     let mut events = 0;
     loop {

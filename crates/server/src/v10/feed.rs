@@ -38,8 +38,10 @@ pub(super) async fn page(
         let left = enough.saturating_duration_since(Instant::now()).min(PIECE);
         // Less than a millisecond would be no limit at all, and no time to do anything.
         let time_ms = Some(u32::try_from(left.as_millis()).unwrap_or(1).max(1));
-        let mut parts = match (hub.page(access.clone(), start, PageAsked { size, time_ms }), &last)
-        {
+        let until = if last.is_none() { begun + time } else { enough };
+        let asked = hub.page(access.clone(), start, PageAsked { size, time_ms });
+        let asked = timeout_at(until, asked).await.unwrap_or_else(|_| Err(timed_out(time)));
+        let mut parts = match (asked, &last) {
             (Ok(parts), _) => parts,
             (Err(_), Some(last)) => return Ok(writer.end(last)),
             (Err(refusal), None) => return Err(refusal),

@@ -14,7 +14,7 @@ use axum::response::Response;
 use axum::routing::post;
 use event_source_door::message::{Access, StartAt};
 use event_source_model::cost::Cost;
-use event_source_model::event::{Reason, Refusal, View};
+use event_source_model::event::{LARGEST_PAGE, Reason, Refusal, View};
 use event_source_model::position::{Cursor, Position};
 use event_source_wire::v10;
 use event_source_wire::v10::error::{Endpoint, is_said_in_band};
@@ -128,7 +128,7 @@ fn page_size(fields: &mut Map<String, Value>) -> Result<u32, Refusal> {
     match integer(fields, "page_size")? {
         None => Ok(DEFAULT_PAGE),
         Some(..=0) => Err(invalid("page size must be greater than zero.")),
-        Some(size @ 1..=16_000) => Ok(size as u32),
+        Some(size) if size <= i64::from(LARGEST_PAGE) => Ok(size as u32),
         Some(_) => Err(invalid("page size can not be greater than 16000.")),
     }
 }

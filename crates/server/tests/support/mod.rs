@@ -49,6 +49,7 @@ pub(crate) fn opened(closed: i64, matched_since: i64) -> Opened {
         matched_since,
         expires: None,
         collection: COLLECTION,
+        reads: false,
     }
 }
 
