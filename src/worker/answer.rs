@@ -5,7 +5,8 @@
 use std::time::{Duration, Instant};
 
 use event_source_door::message::{
-    Access, Batch, First, GrantId, Opened, PageAsked, RequestId, SourceId, StartAt, ToServer, ToWorker,
+    Access, Batch, First, GrantId, Opened, PageAsked, RequestId, SourceId, StartAt, ToServer,
+    ToWorker,
 };
 use event_source_model::event::{LARGEST_PAGE, Page};
 use event_source_model::position::Position;

@@ -120,10 +120,7 @@ fn savepoints_that_capture_little_do_not_each_write_a_run() {
     assert_eq!(told.len(), 27_000);
     assert!(told.keys().all(|id| id % 10 != 0), "what was rolled back is not told");
     let runs: i64 = client
-        .query_one(
-            "SELECT count(DISTINCT substr(place, 1, 4)) FROM event_source.change_0",
-            &[],
-        )
+        .query_one("SELECT count(DISTINCT substr(place, 1, 4)) FROM event_source.change_0", &[])
         .unwrap()
         .get(0);
     assert!((2..=10).contains(&runs), "{runs} runs of some 3 MB");

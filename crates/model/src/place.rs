@@ -35,10 +35,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// As [`each`].
-    pub fn of<E: From<Damaged>>(
-        payload: &'a [u8],
-        shapes: &mut Shapes<'_, E>,
-    ) -> Result<Self, E> {
+    pub fn of<E: From<Damaged>>(payload: &'a [u8], shapes: &mut Shapes<'_, E>) -> Result<Self, E> {
         let mut run = Self::default();
         each(payload, shapes, |place, change| {
             let start = run.places.len();

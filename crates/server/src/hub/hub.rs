@@ -84,7 +84,7 @@ impl Hub {
         asked: PageAsked,
     ) -> Result<PageParts, Refusal> {
         if let Some(page) = self.recalled(&access, &start, asked.size).await {
-            return Ok(PageParts::Whole(Some(page)));
+            return Ok(PageParts::Whole(Some(Box::new(page))));
         }
         let (parts, coming) = mpsc::unbounded_channel();
         {
@@ -204,7 +204,7 @@ pub enum PageParts {
     /// From the worker.
     Coming(mpsc::UnboundedReceiver<Result<PagePart, Refusal>>),
     /// From memory; `None` once it was taken.
-    Whole(Option<PagePart>),
+    Whole(Option<Box<PagePart>>),
 }
 
 impl PageParts {
@@ -215,7 +215,7 @@ impl PageParts {
     pub async fn next(&mut self) -> Result<PagePart, Refusal> {
         let coming = match self {
             Self::Coming(coming) => coming,
-            Self::Whole(page) => return page.take().ok_or_else(stopping),
+            Self::Whole(page) => return page.take().map(|page| *page).ok_or_else(stopping),
         };
         match tokio::time::timeout(ANSWER_TIME, coming.recv()).await {
             Ok(part) => part.unwrap_or_else(|| Err(stopping())),

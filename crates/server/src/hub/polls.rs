@@ -226,9 +226,9 @@ impl Recalled {
         let Self { view, source, tails, from, end, begun } = self;
         let mut events = Events::default();
         let (mut bytes, mut last) = (0, None);
-        let changes = tails.iter().flat_map(|tail| {
-            tail.changes.list.iter().map(|change| (&tail.changes.shapes, change))
-        });
+        let changes = tails
+            .iter()
+            .flat_map(|tail| tail.changes.list.iter().map(|change| (&tail.changes.shapes, change)));
         let wanted = changes.filter_map(|(shapes, change)| {
             let is_new = change.position > from && change.position <= end;
             let seen = change.seen_by.iter().find(|(by, _)| is_new && *by == source)?;
@@ -367,7 +367,8 @@ mod tests {
 
     /// Rows of these transactions, of which nobody else sees anything.
     fn tail(since: i64, end: i64, rows: &[(i64, u32)]) -> Tail {
-        let net = NetChange { collection: 11, key: None, before: None, after: None, rewrite: false };
+        let net =
+            NetChange { collection: 11, key: None, before: None, after: None, rewrite: false };
         let mut changes = Changes::default();
         for (txn_ts, ordinal) in rows {
             let position = Position::at(*txn_ts, *ordinal).with(7);
@@ -380,7 +381,11 @@ mod tests {
     fn recalled(from: Position, end: i64, rows: &[(i64, u32)], size: u32) -> (Vec<Position>, Page) {
         let mut tail = tail(0, end, rows);
         let position = Position::at(15, 0);
-        let of_another = TailChange { position, seen_by: vec![(9, EventType::Add)], ..tail.changes.list[0].clone() };
+        let of_another = TailChange {
+            position,
+            seen_by: vec![(9, EventType::Add)],
+            ..tail.changes.list[0].clone()
+        };
         tail.changes.list.insert(1, of_another);
         let recalled = Recalled {
             view: Arc::new(view()),

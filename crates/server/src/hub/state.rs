@@ -37,11 +37,21 @@ pub struct PagePart {
 /// A request that the worker has not answered yet.
 #[derive(Debug)]
 pub(super) enum Pending {
-    Open { format: Format, reply: Reply<Subscription> },
-    Page { access: Access, parts: Parts },
+    Open {
+        format: Format,
+        reply: Reply<Subscription>,
+    },
+    Page {
+        access: Access,
+        parts: Parts,
+    },
     /// Of a feed that is polled.
-    Follow { access: Access },
-    Query { reply: Reply<Result<Answered, Failure>> },
+    Follow {
+        access: Access,
+    },
+    Query {
+        reply: Reply<Result<Answered, Failure>>,
+    },
 }
 
 /// An answer to hand out once the lock is gone: handing it to nobody drops it, and a dropped
@@ -103,13 +113,7 @@ impl State {
     }
 
     /// Asks the worker for a page.
-    pub(super) fn page(
-        &mut self,
-        access: Access,
-        start: StartAt,
-        page: PageAsked,
-        parts: Parts,
-    ) {
+    pub(super) fn page(&mut self, access: Access, start: StartAt, page: PageAsked, parts: Parts) {
         let request = self.number(Pending::Page { access: access.clone(), parts });
         self.outgoing.push_back(ToWorker::Page { request, access, start, page });
     }
@@ -175,7 +179,8 @@ impl State {
                         _ => return Answer::None,
                     }
                 } else {
-                    let Some(Pending::Page { access, parts }) = self.pending.remove(&request) else {
+                    let Some(Pending::Page { access, parts }) = self.pending.remove(&request)
+                    else {
                         return Answer::None;
                     };
                     if !page.has_next && page.error.is_none() {
