@@ -16,6 +16,7 @@ use event_source_model::net::NetChange;
 use event_source_model::position::Position;
 use event_source_wire::shown::Shown;
 
+use super::memory::Held;
 use super::queue::Chunk;
 use super::renderer::Format;
 use super::state::State;
@@ -105,8 +106,8 @@ impl State {
             return;
         }
         stream.enter(Phase::Full, self.looked_at.get(&stream.collection));
-        let mut tails = self.memory.behind(&stream.position);
-        let done = tails.try_for_each(|tail| remember(stream, tail));
+        let mut tails = self.memory.held_behind(&stream.position);
+        let done = tails.try_for_each(|held| remember(stream, held));
         drop(tails);
         match done {
             Ok(()) => stream.enter(Phase::Live, self.looked_at.get(&stream.collection)),
@@ -192,18 +193,38 @@ enum Stopped {
 }
 
 /// Gives a stream what it wants of a tail in memory.
-fn remember(stream: &mut Stream, tail: &Tail) -> Result<(), Stopped> {
+fn remember(stream: &mut Stream, held: &mut Held) -> Result<(), Stopped> {
     if !stream.queue.has_room() {
         return Err(Stopped::Full);
     }
-    let seen = seen_by(tail, stream.source);
-    let chunks = render_wanted(stream, tail, &seen).map_err(Stopped::Damaged)?;
+    let tail = Arc::clone(&held.tail);
+    let seen = seen_by(&tail, stream.source);
+    let first = seen.first().map(|(at, _)| &tail.changes.list[*at].position);
+    let wants_all = first.is_some_and(|first| *first > stream.position);
+    let chunks = if wants_all && stream.is_ordinary() {
+        whole(stream, held, &seen)
+    } else {
+        render_wanted(stream, &tail, &seen)
+    };
+    let chunks = chunks.map_err(Stopped::Damaged)?;
     stream.push(&chunks);
     if let Some((last, _)) = seen.last() {
         stream.advance(tail.changes.list[*last].position.clone());
     }
     stream.advance(tail.end.clone());
     Ok(())
+}
+
+/// All that an ordinary stream sees of a tail in memory.
+fn whole(stream: &Stream, held: &mut Held, seen: &Seen) -> Result<Vec<Arc<Chunk>>, Damaged> {
+    let Stream { source, format, view, .. } = stream;
+    if let Some(chunks) = held.rendered(*source, format) {
+        return Ok(chunks);
+    }
+    let micros = micros(&held.tail, stream.collection);
+    let chunks = render(format, view, &held.tail, seen, micros)?;
+    held.share(*source, format, &chunks);
+    Ok(chunks)
 }
 
 /// What became of a batch.

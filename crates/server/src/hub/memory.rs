@@ -2,18 +2,39 @@
 
 use std::collections::VecDeque;
 use std::mem::{size_of, size_of_val};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use event_source_door::message::{Tail, TailChange};
+use event_source_door::message::{SourceId, Tail, TailChange};
 use event_source_model::position::Position;
+
+use super::queue::Chunk;
+use super::renderer::Format;
 
 /// The tails of `(since, end]`; those without changes are not kept, only counted in.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    tails: VecDeque<(Arc<Tail>, usize)>,
+    tails: VecDeque<Held>,
     bytes: usize,
     /// `None` until the first tail: nothing is known then.
     span: Option<Span>,
+}
+
+/// A tail in memory.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) tail: Arc<Tail>,
+    /// About how many it occupies.
+    bytes: usize,
+    rendered: Vec<Rendered>,
+}
+
+/// What all of a tail is for the ordinary streams of a source: as long as one of them has it waiting, others that
+/// come for it get the same. A thousand that fell behind together are a thousand times one place in a queue.
+#[derive(Debug)]
+struct Rendered {
+    source: SourceId,
+    format: Format,
+    chunks: Vec<Weak<Chunk>>,
 }
 
 #[derive(Clone, Debug)]
@@ -58,14 +79,14 @@ impl Memory {
             }
         };
         if !tail.changes.is_empty() {
-            let size = weight(&tail);
-            self.bytes += size;
-            self.tails.push_back((tail, size));
+            let bytes = weight(&tail);
+            self.bytes += bytes;
+            self.tails.push_back(Held { tail, bytes, rendered: Vec::new() });
         }
         while self.bytes > limit {
-            let Some((oldest, size)) = self.tails.pop_front() else { break };
-            self.bytes -= size;
-            span.since = span.since.max(reach(&oldest));
+            let Some(oldest) = self.tails.pop_front() else { break };
+            self.bytes -= oldest.bytes;
+            span.since = span.since.max(reach(&oldest.tail));
         }
         self.span = Some(span);
     }
@@ -85,9 +106,44 @@ impl Memory {
         &'a self,
         position: &Position,
     ) -> impl Iterator<Item = &'a Arc<Tail>> + use<'a> {
+        self.tails.range(self.first_behind(position)..).map(|held| &held.tail)
+    }
+
+    /// The same, to be rendered.
+    pub(super) fn held_behind<'a>(
+        &'a mut self,
+        position: &Position,
+    ) -> impl Iterator<Item = &'a mut Held> + use<'a> {
+        let start = self.first_behind(position);
+        self.tails.range_mut(start..)
+    }
+
+    fn first_behind(&self, position: &Position) -> usize {
         let needed = position.first_needed();
-        let start = self.tails.partition_point(|(tail, _)| reach(tail) < needed);
-        self.tails.range(start..).map(|(tail, _)| tail)
+        self.tails.partition_point(|held| reach(&held.tail) < needed)
+    }
+}
+
+impl Held {
+    /// What was rendered of it for other streams, if all of that still waits for one of them.
+    pub(super) fn rendered(&self, source: SourceId, format: &Format) -> Option<Vec<Arc<Chunk>>> {
+        let one = self.rendered.iter().find(|one| one.is_of(source, format))?;
+        one.chunks.iter().map(Weak::upgrade).collect()
+    }
+
+    /// It was rendered.
+    pub(super) fn share(&mut self, source: SourceId, format: &Format, chunks: &[Arc<Chunk>]) {
+        // What nobody has any more is not kept, not even its name.
+        let is_had = |one: &Rendered| one.chunks.iter().any(|chunk| chunk.strong_count() > 0);
+        self.rendered.retain(|one| is_had(one) && !one.is_of(source, format));
+        let chunks = chunks.iter().map(Arc::downgrade).collect();
+        self.rendered.push(Rendered { source, format: format.clone(), chunks });
+    }
+}
+
+impl Rendered {
+    fn is_of(&self, source: SourceId, format: &Format) -> bool {
+        self.source == source && self.format == *format
     }
 }
 

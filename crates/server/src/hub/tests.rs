@@ -238,6 +238,20 @@ async fn two_equal_streams_are_rendered_once() {
 }
 
 #[tokio::test]
+async fn what_two_streams_are_given_from_memory_is_rendered_once() {
+    let hub = hub();
+    hub.receive(tail(990, 0, 0));
+    // Larger than a frame, so that it is not copied into one.
+    hub.receive(tail(1000, 1, 17_000));
+    let (one, two) = (follow(&hub, paced()).await, follow(&hub, paced()).await);
+    let (first, second) = (take(&one), take(&two));
+    assert_eq!(first.bytes.as_ptr(), second.bytes.as_ptr(), "the same bytes, not equal ones");
+    drop((one, two, first, second));
+    let late = follow(&hub, paced()).await;
+    assert_eq!(take(&late).events, 1, "rendered again when nobody has it any more");
+}
+
+#[tokio::test]
 async fn streams_of_another_format_get_their_own_bytes() {
     let hub = hub();
     hub.receive(tail(990, 0, 0));
