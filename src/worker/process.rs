@@ -42,7 +42,7 @@ const IDLE: Duration = Duration::from_millis(1000);
 /// A standby has no committers that would wake the worker.
 const STANDBY: Duration = Duration::from_millis(50);
 /// The longest that a look waits for company.
-const LONGEST_PAUSE: Duration = Duration::from_millis(3);
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 /// More than this found in one look is several: then the next one waits, see [`pause_behind`].
 const SEVERAL: u32 = 3;
 
@@ -331,7 +331,7 @@ fn leave_to_another() -> ! {
 /// How long the next look waits, without being woken, behind one that found several transactions. What a look
 /// costs (a flush, a snapshot, a message, two wake-ups) is shared by what it finds: under load by dozens.
 fn pause_behind(transactions: u32) -> Duration {
-    Duration::from_millis(1 + u64::from(transactions / 16)).min(LONGEST_PAUSE)
+    Duration::from_millis(1 + u64::from(transactions / 4)).min(LONGEST_PAUSE)
 }
 
 fn extension_gone() -> Error {
