@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::io::{Seek as _, Write as _};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use event_source_tests::Build;
+use event_source_tests::consume::latency::pause_until;
 use event_source_tests::private::output;
 use serde::{Deserialize, Serialize};
 
@@ -40,14 +41,18 @@ impl Machine {
             postgresql: output(Command::new(postgres).arg("--version"))
                 .trim_start_matches("postgres (PostgreSQL) ")
                 .to_owned(),
-            flush: flush(),
+            flush: flush(300, None),
         }
     }
 }
 
-/// The median of what a flush of a page takes where the clusters' data are.
-fn flush() -> f64 {
-    const TIMES: usize = 300;
+/// The median of what a flush of a page takes where the clusters' data are, in milliseconds: one behind the
+/// other, or at a pace, by which disk and processor have fallen asleep.
+///
+/// # Panics
+/// When the disk cannot be written.
+#[must_use]
+pub fn flush(times: u32, pace: Option<Duration>) -> f64 {
     let path = clusters::file("flush");
     let mut file = File::create(&path).expect("a file can be made where the clusters are");
     let page = [0x55; 8192];
@@ -60,7 +65,15 @@ fn flush() -> f64 {
         start.elapsed().as_secs_f64() * 1000.0
     };
     once();
-    let times: Vec<f64> = (0..TIMES).map(|_| once()).collect();
+    let begun = Instant::now();
+    let times: Vec<f64> = (0..times)
+        .map(|at| {
+            if let Some(pace) = pace {
+                pause_until(begun + pace * at);
+            }
+            once()
+        })
+        .collect();
     fs::remove_file(&path).expect("it was just made");
     median(&times)
 }

@@ -96,6 +96,8 @@ impl Reader {
     pub fn first_events(&self, times: u32) -> Vec<[Duration; 2]> {
         let first = async || {
             let mut connection = self.connect().await;
+            // Programs keep their connections: what a new one takes is not a stream's.
+            self.page(&mut connection, None, 1).await;
             let begun = Instant::now();
             let mut lines = self.lines(&mut connection).await;
             lines.until_anything().await;

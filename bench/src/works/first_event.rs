@@ -10,10 +10,10 @@ use crate::work::{Better, Outcome, Run, median};
 /// Events that are there when a stream is opened.
 const EVENTS: u64 = 1000;
 const STREAMS: u32 = 50;
-const CONNECTIONS: u32 = 16;
+const CONNECTIONS: u32 = 64;
 
 pub fn measure(run: &Run) -> Outcome {
-    let polls = run.pick(2_000, 1_000);
+    let polls = run.pick(1_000, 300);
     let cluster = clusters::ours().start();
     let _serving = cluster.serving();
     filled::items(&mut cluster.connect());
