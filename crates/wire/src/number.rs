@@ -26,11 +26,20 @@ pub fn kind(text: &str) -> Kind {
         return if i32::try_from(n).is_ok() { Kind::Int } else { Kind::Long };
     }
     match text.parse::<f64>() {
-        Ok(f) if f.is_finite() && Decimal::of(text) == Decimal::of(&format!("{f:e}")) => {
-            Kind::Double
-        }
+        Ok(f) if is_short(text) || (f.is_finite() && is_said_by(text, f)) => Kind::Double,
         _ => Kind::Inexact,
     }
+}
+
+/// Whether a number has so few digits, and so little of an exponent, that a double keeps any such: most have.
+fn is_short(text: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    digits <= f64::DIGITS as usize && text.bytes().all(|b| b.is_ascii_digit() || b"-.".contains(&b))
+}
+
+/// Whether the shortest text of the double is that number.
+fn is_said_by(text: &str, f: f64) -> bool {
+    Decimal::of(text) == Decimal::of(&format!("{f:e}"))
 }
 
 /// Appends a finite float in its shortest exact form. JSON has no other kind.
@@ -81,6 +90,8 @@ impl Decimal {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -92,6 +103,17 @@ mod tests {
         assert_eq!(kind("0.1000000000000000055511151231257827"), Kind::Inexact);
         assert_eq!(kind("12345678901234567890"), Kind::Inexact);
         assert_eq!(kind("1e400"), Kind::Inexact);
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_of_few_digits_is_a_double(text in "-?[0-9]{1,8}\\.[0-9]{1,8}") {
+            let f: f64 = text.parse().expect("a number");
+            if is_short(&text) {
+                prop_assert!(is_said_by(&text, f), "{}", text);
+            }
+            prop_assert_eq!(kind(&text) == Kind::Double, is_said_by(&text, f));
+        }
     }
 
     #[test]
