@@ -43,6 +43,8 @@ const AT_LEAST: u32 = 100;
 const CLOCK: u32 = 100;
 /// How long the worker reads in one turn, so that the tail is not kept waiting.
 const SLICE: Duration = Duration::from_millis(1);
+/// The same inside a transaction that is read by key: finding its place in all runs may take a slice.
+const SLICE_BY_KEY: Duration = Duration::from_millis(5);
 
 impl Limits {
     /// A page for a feed: it is worth some work to fill it.
@@ -240,6 +242,9 @@ impl<'a> Reader<'a> {
         stamp: &Stamp,
         fingerprint: u64,
     ) -> Result<ControlFlow<()>> {
+        if stamp.by_key {
+            self.limits.time = self.limits.time.map(|time| time.max(SLICE_BY_KEY));
+        }
         let is_inside = self.chunk.position.txn_ts == stamp.txn_ts;
         let only = if is_inside { None } else { transaction::only(stamps, stamp)? };
         if let Some((payload, only)) = only {

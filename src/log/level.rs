@@ -16,7 +16,7 @@ const MOST_BYTES: usize = 64 * 1024;
 /// The size of the first runs, and how often it doubles: every so many runs, so many times.
 const RUN_BYTES: usize = 1024 * 1024;
 const RUNS: u32 = 16;
-const DOUBLINGS: u32 = 4;
+const DOUBLINGS: u32 = 3;
 /// A transaction with more than this is read by key: its reader could not sort it in memory.
 const MOST_SORTED_CHANGES: i64 = 10_000;
 const MOST_SORTED_BYTES: usize = 32 * 1024 * 1024;
