@@ -216,7 +216,7 @@ impl Answerer {
         self.batch(BatchLeft { request, grant, from, limits }, tailer, out)
     }
 
-    /// Sends what was committed before the question came, and says so.
+    /// Sends what was closed when the question came, and says so.
     fn poll(
         &mut self,
         left: PollLeft,

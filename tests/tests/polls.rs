@@ -1,16 +1,19 @@
 //! Feeds that are polled at the end of the log, whose pages come from the server's memory: they are the pages
-//! that SQL reads, and have everything that was committed before they were asked for.
+//! that SQL reads, and have everything that was closed before they were asked for: of a client that commits
+//! alone whatever it has committed, of several what no commit that is under way stands before.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
 use std::collections::BTreeSet;
 use std::thread;
+use std::time::Duration;
 
-use event_source_tests::Cluster;
 use event_source_tests::consume::{Feed, Page, Version, sql};
 use event_source_tests::follow::{mint, served};
 use event_source_tests::resume::changed;
+use event_source_tests::{Cluster, wait_until};
 use serde_json::json;
 
+const SOON: Duration = Duration::from_secs(10);
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v text);
                      CREATE TABLE other (id int PRIMARY KEY);
                      SELECT event_source.capture('t'), event_source.capture('other')";
@@ -30,7 +33,27 @@ fn polled(feed: &mut Feed, token: &str) -> String {
 }
 
 #[test]
-fn a_poll_has_what_its_client_committed_before_and_everything_once() {
+fn a_poll_has_what_its_client_committed_before() {
+    let (cluster, mut client) = served(TABLE);
+    let token = mint(&mut client, "event_source('t')");
+    let mut feed = feed(&cluster);
+    let mut cursor = polled(&mut feed, &token);
+    for (at, late) in ["on", "off"].into_iter().enumerate() {
+        // Told of a commit once it is safe on the disk, or before.
+        client.batch_execute(&format!("SET synchronous_commit = {late}")).unwrap();
+        for round in 0..300 {
+            let own = at as i32 * 1000 + round;
+            client.execute("INSERT INTO t VALUES ($1)", &[&own]).unwrap();
+            let page = feed.page(&token, Some(&cursor), &json!({})).unwrap();
+            let keys: Vec<i64> = page.events.iter().filter_map(changed).collect();
+            assert_eq!(keys, [i64::from(own)], "synchronous_commit {late}, round {round}");
+            cursor = page.cursor;
+        }
+    }
+}
+
+#[test]
+fn clients_that_poll_and_commit_all_get_everything_once_and_in_one_order() {
     const CLIENTS: i64 = 4;
     const ROUNDS: i64 = 150;
     let (cluster, mut client) = served(TABLE);
@@ -51,16 +74,14 @@ fn a_poll_has_what_its_client_committed_before_and_everything_once() {
                         let own = round * CLIENTS + number;
                         client.execute("INSERT INTO t VALUES ($1)", &[&(own as i32)]).unwrap();
                         let size = [1, 3, 100][round as usize % 3];
-                        loop {
+                        // While somebody else commits, what comes behind is not closed yet.
+                        wait_until("the own row to be told", SOON, || {
                             let more = json!({ "page_size": size });
                             let page = feed.page(token, Some(&cursor), &more).unwrap();
                             seen.extend(page.events.iter().filter_map(changed));
                             cursor = page.cursor;
-                            if !page.has_next {
-                                break;
-                            }
-                        }
-                        assert!(seen.contains(&own), "row {own} was committed before the poll");
+                            seen.contains(&own)
+                        });
                     }
                     (seen, cursor, feed)
                 })
@@ -70,6 +91,7 @@ fn a_poll_has_what_its_client_committed_before_and_everything_once() {
         let rest = |(mut seen, cursor, mut feed): (Vec<i64>, String, Feed)| {
             let page = feed.page(token, Some(&cursor), &json!({ "page_size": 16000 })).unwrap();
             seen.extend(page.events.iter().filter_map(changed));
+            assert!(!page.has_next);
             seen
         };
         ends.into_iter().map(rest).collect()

@@ -45,7 +45,7 @@ pub enum ToWorker {
     /// One page of a feed. Answered by a `Page`, in parts, or `Refused`.
     Page { request: RequestId, access: Access, start: StartAt, page: PageAsked },
     /// Whether what was opened may still be read, and is followed up to now. Answered by `Polled`, behind the
-    /// tail with everything that was committed before it was asked, and behind the `Lost` or `Ended` of what
+    /// tail with everything that was closed when it was asked, and behind the `Lost` or `Ended` of what
     /// may not; or by `Refused`.
     Poll { request: RequestId, grants: Vec<GrantId> },
     /// What a query asks for, by the role of the secret or JWT, or by that of those who give none.
@@ -133,7 +133,7 @@ pub enum ToServer {
         request: RequestId,
         failure: Failure,
     },
-    /// Everything that was committed before the `Poll` was asked has been sent.
+    /// Everything that was closed when the `Poll` was asked has been sent.
     Polled {
         request: RequestId,
     },

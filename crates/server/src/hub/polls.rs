@@ -1,7 +1,7 @@
 //! Feeds that are polled at the end of the log: their pages come from memory.
 //!
-//! It guarantees that such a page is what the worker would have read: it has everything that was committed
-//! before the poll came, and whoever asks may still see it. Both only the worker knows, and says so for all
+//! It guarantees that such a page is what the worker would have read: it has everything that was closed when
+//! the poll came, and whoever asks may still see it. Both only the worker knows, and says so for all
 //! polls at once that wait for it: one question is under way at a time, and whoever comes meanwhile is part
 //! of the next. The page is made of the tails in memory, which that answer came behind.
 //!
