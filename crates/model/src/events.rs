@@ -53,8 +53,7 @@ impl Events {
         let change = NetChange { collection: 0, key, before, after, rewrite: false };
         let mut payload = Vec::new();
         payload::encode_net(&change, &mut |shape| self.shapes.name(shape), &mut payload);
-        self.head(kind, &position);
-        self.content(&payload);
+        self.push_coded(kind, &position, &payload);
     }
 
     /// Adds an event by the payload of the transaction that did nothing else.
@@ -66,19 +65,16 @@ impl Events {
         shape: &(ShapeId, Arc<Shape>),
     ) {
         self.shapes.add(shape);
-        self.head(kind, position);
-        self.content(payload);
+        self.push_coded(kind, position, payload);
     }
 
-    /// Adds an event by a payload that was made before, which names some of these shapes.
-    pub fn push_coded(
-        &mut self,
-        kind: EventType,
-        position: &Position,
-        payload: &[u8],
-        shapes: &Named,
-    ) {
+    /// Knows shapes from here on, see [`Self::push_coded`].
+    pub fn know(&mut self, shapes: &Named) {
         self.shapes.append(shapes);
+    }
+
+    /// Adds an event by a payload that was made before, whose shapes are known.
+    pub fn push_coded(&mut self, kind: EventType, position: &Position, payload: &[u8]) {
         self.head(kind, position);
         self.content(payload);
     }

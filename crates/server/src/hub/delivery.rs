@@ -197,15 +197,16 @@ fn remember(stream: &mut Stream, held: &mut Held) -> Result<(), Stopped> {
     if !stream.queue.has_room() {
         return Err(Stopped::Full);
     }
-    let tail = Arc::clone(&held.tail);
-    let seen = seen_by(&tail, stream.source);
+    let tail = &held.tail;
+    let seen = seen_by(tail, stream.source);
     let first = seen.first().map(|(at, _)| &tail.changes.list[*at].position);
     let wants_all = first.is_some_and(|first| *first > stream.position);
     let chunks = if wants_all && stream.is_ordinary() {
         whole(stream, held, &seen)
     } else {
-        render_wanted(stream, &tail, &seen)
+        render_wanted(stream, tail, &seen)
     };
+    let tail = &held.tail;
     let chunks = chunks.map_err(Stopped::Damaged)?;
     stream.push(&chunks);
     if let Some((last, _)) = seen.last() {
@@ -323,7 +324,8 @@ fn by_source(tail: &Tail) -> HashMap<SourceId, Seen> {
     sources
 }
 
-fn seen_by(tail: &Tail, source: SourceId) -> Seen {
+/// The changes of a tail that a source sees.
+pub(super) fn seen_by(tail: &Tail, source: SourceId) -> Seen {
     let seen = |(at, change): (usize, &TailChange)| {
         let kind = change.seen_by.iter().find(|(s, _)| *s == source)?.1;
         Some((at, kind))

@@ -21,6 +21,7 @@ use event_source_model::events::Events;
 use event_source_model::position::{Cursor, Position};
 use tokio::sync::oneshot;
 
+use super::delivery::seen_by;
 use super::state::{Pending, State};
 use crate::clock;
 
@@ -56,24 +57,13 @@ enum Stage {
     Once,
     /// The worker was asked to follow its source.
     Opening,
-    Polled(Box<Followed>),
-}
-
-/// A source that is followed for those who poll it.
-#[derive(Debug)]
-struct Followed {
-    source: SourceId,
-    grant: GrantId,
-    view: Arc<View>,
-    matched_since: i64,
-    /// Microseconds since 1970.
-    expires: Option<i64>,
+    Polled(Box<Opened>),
 }
 
 /// What memory has for a page.
 #[derive(Debug)]
 pub(super) struct Recalled {
-    view: Arc<View>,
+    view: View,
     source: SourceId,
     tails: Vec<Arc<Tail>>,
     from: Position,
@@ -83,7 +73,7 @@ pub(super) struct Recalled {
 }
 
 impl Polls {
-    fn followed(&self, access: &Access) -> Option<&Followed> {
+    fn followed(&self, access: &Access) -> Option<&Opened> {
         match &self.feeds.get(access)?.stage {
             Stage::Polled(followed) => Some(followed),
             Stage::Once | Stage::Opening => None,
@@ -135,14 +125,9 @@ impl State {
 
     /// The worker follows the source of a feed from now on.
     pub(super) fn follows(&mut self, access: &Access, opened: Opened) {
-        let Opened { source, grant, view, matched_since, expires, .. } = opened;
         match self.polls.feeds.get_mut(access) {
-            Some(feed) => {
-                let view = Arc::new(view);
-                let followed = Followed { source, grant, view, matched_since, expires };
-                feed.stage = Stage::Polled(Box::new(followed));
-            }
-            None => self.outgoing.push_back(ToWorker::Close { grant }),
+            Some(feed) => feed.stage = Stage::Polled(Box::new(opened)),
+            None => self.outgoing.push_back(ToWorker::Close { grant: opened.grant }),
         }
     }
 
@@ -179,7 +164,7 @@ impl State {
     pub(super) fn recall(&self, access: &Access, from: &Cursor) -> Option<Recalled> {
         let followed = self.recallable(access, from)?;
         Some(Recalled {
-            view: Arc::clone(&followed.view),
+            view: followed.view.clone(),
             source: followed.source,
             tails: self.memory.behind(&from.position).cloned().collect(),
             from: from.position.clone(),
@@ -188,7 +173,7 @@ impl State {
         })
     }
 
-    fn recallable(&self, access: &Access, from: &Cursor) -> Option<&Followed> {
+    fn recallable(&self, access: &Access, from: &Cursor) -> Option<&Opened> {
         let Cursor { history, position } = from;
         let followed = self.polls.followed(access)?;
         let is_over = followed.expires.is_some_and(|expires| expires <= clock::now());
@@ -226,22 +211,19 @@ impl Recalled {
         let Self { view, source, tails, from, end, begun } = self;
         let mut events = Events::default();
         let (mut bytes, mut last) = (0, None);
-        let changes = tails
-            .iter()
-            .flat_map(|tail| tail.changes.list.iter().map(|change| (&tail.changes.shapes, change)));
-        let wanted = changes.filter_map(|(shapes, change)| {
-            let is_new = change.position > from && change.position <= end;
-            let seen = change.seen_by.iter().find(|(by, _)| is_new && *by == source)?;
-            Some((shapes, change, seen.1))
+        let seen = tails.iter().flat_map(|tail| {
+            seen_by(tail, source).into_iter().map(|(at, kind)| (&tail.changes.list[at], kind))
         });
+        let wanted = seen.filter(|(change, _)| change.position > from && change.position <= end);
+        tails.iter().for_each(|tail| events.know(&tail.changes.shapes));
         let mut next = None;
-        for (shapes, change, kind) in wanted {
+        for (change, kind) in wanted {
             if events.len() == size as usize || bytes >= MOST_BYTES {
                 next = Some(&change.position);
                 break;
             }
             bytes += change.payload.len();
-            events.push_coded(kind, &change.position, &change.payload, shapes);
+            events.push_coded(kind, &change.position, &change.payload);
             last = Some(&change.position);
         }
         let position = match (last, next) {
@@ -251,7 +233,7 @@ impl Recalled {
         };
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         Page {
-            view: View::clone(&view),
+            view,
             cost: Cost { changes: events.len() as u64, bytes: 0, micros },
             events,
             position,
@@ -388,7 +370,7 @@ mod tests {
         };
         tail.changes.list.insert(1, of_another);
         let recalled = Recalled {
-            view: Arc::new(view()),
+            view: view(),
             source: SOURCE,
             end: tail.end.clone(),
             tails: vec![Arc::new(tail)],

@@ -126,15 +126,14 @@ impl State {
 
     /// Asks the worker for the next piece of the log that a stream needs.
     pub(super) fn read(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(id) else { return };
-        stream.enter(Phase::Reading, self.looked_at.get(&stream.collection));
+        let Some(stream) = self.streams.get(id) else { return };
         let (grant, from, limit) = (stream.grant, stream.position.clone(), stream.batch);
         let request = self.next_request();
-        self.reads.insert(request, id);
+        self.is_read(id, request);
         self.outgoing.push_back(ToWorker::Read { request, grant, from, limit });
     }
 
-    /// The worker reads for a stream without having been asked.
+    /// The worker reads for a stream, and answers by that number.
     fn is_read(&mut self, id: StreamId, request: RequestId) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         stream.enter(Phase::Reading, self.looked_at.get(&stream.collection));
@@ -173,21 +172,17 @@ impl State {
             }
             ToServer::Opened { request, opened } => return self.opened(hub, request, opened),
             ToServer::Page { request, page, goes_on } => {
-                let parts = if goes_on {
-                    match self.pending.get(&request) {
-                        Some(Pending::Page { parts, .. }) => parts.clone(),
-                        _ => return Answer::None,
-                    }
-                } else {
-                    let Some(Pending::Page { access, parts }) = self.pending.remove(&request)
-                    else {
-                        return Answer::None;
-                    };
-                    if !page.has_next && page.error.is_none() {
-                        self.was_read_to_its_end(access, &page);
-                    }
-                    parts
+                let parts = match self.pending.get(&request) {
+                    Some(Pending::Page { parts, .. }) => parts.clone(),
+                    _ => return Answer::None,
                 };
+                let is_at_end = !page.has_next && page.error.is_none();
+                if !goes_on
+                    && let Some(Pending::Page { access, .. }) = self.pending.remove(&request)
+                    && is_at_end
+                {
+                    self.was_read_to_its_end(access, &page);
+                }
                 return Answer::Page(parts, Ok(PagePart { page, goes_on }));
             }
             ToServer::Polled { request } => {

@@ -32,24 +32,24 @@ pub(super) async fn page(
     let begun = Instant::now();
     // The rest is for the way back.
     let enough = begun + time.mul_f64(0.95);
+    let until = |last: &Option<Page>| if last.is_none() { begun + time } else { enough };
     let mut writer = PageWriter::new();
     let mut last: Option<Page> = None;
     loop {
         let left = enough.saturating_duration_since(Instant::now()).min(PIECE);
         // Less than a millisecond would be no limit at all, and no time to do anything.
         let time_ms = Some(u32::try_from(left.as_millis()).unwrap_or(1).max(1));
-        let until = if last.is_none() { begun + time } else { enough };
         let asked = hub.page(access.clone(), start, PageAsked { size, time_ms });
-        let asked = timeout_at(until, asked).await.unwrap_or_else(|_| Err(timed_out(time)));
+        let asked = timeout_at(until(&last), asked).await.unwrap_or_else(|_| Err(timed_out(time)));
         let mut parts = match (asked, &last) {
             (Ok(parts), _) => parts,
             (Err(_), Some(last)) => return Ok(writer.end(last)),
             (Err(refusal), None) => return Err(refusal),
         };
         loop {
-            let until = if last.is_none() { begun + time } else { enough };
-            let part =
-                timeout_at(until, parts.next()).await.unwrap_or_else(|_| Err(timed_out(time)));
+            let part = timeout_at(until(&last), parts.next())
+                .await
+                .unwrap_or_else(|_| Err(timed_out(time)));
             let PagePart { page, goes_on } = match (part, &last) {
                 (Ok(part), _) => part,
                 // What is wrong with the rest is said to whoever asks for the next page.
