@@ -237,14 +237,19 @@ fn a_server_that_dies_under_a_request_is_a_network_error() {
     // Node's HTTP/2 client lets a request be that loses its session, and the program ends.
     for driver in [Driver::NodeFetch, Driver::Python] {
         let (worker, server) = shop.cluster.serving();
-        worker.signal(Signal::STOP);
+        server.signal(Signal::STOP);
         let config = json!({
             "mode": "query", "secret": shop.secret, "query": ["Product.all()"],
             "timeout_ms": 60_000,
         });
         let program = driver.start(&shop.cluster, &config);
-        // Its connection is there: the request is on its way to a worker that does not answer.
-        wait_until("the driver to connect", Duration::from_secs(20), || connections(&shop) > 0);
+        // A connection alone is not enough: `fetch` too lets a request be whose connection ends before
+        // it was written. And one that was not accepted yet would be served by the next server.
+        let patience = Duration::from_secs(20);
+        wait_until("the request to be written", patience, || unread_requests(&shop) > 0);
+        worker.signal(Signal::STOP);
+        server.signal(Signal::CONT);
+        wait_until("the server to read it", patience, || unread_requests(&shop) == 0);
         server.signal(Signal::KILL);
         let error = program.error();
         worker.signal(Signal::CONT);
@@ -265,13 +270,16 @@ fn a_server_that_is_not_there_is_a_network_error() {
     }
 }
 
-/// Established connections to the port of the server, by the kernel's own list.
-fn connections(shop: &Shop) -> usize {
+/// Connections to the port of the server with bytes that it has not read, by the kernel's own list.
+fn unread_requests(shop: &Shop) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let port = format!(":{:04X}", shop.cluster.http().port());
-    let is_ours = |line: &&str| {
+    let is_unread = |line: &&str| {
+        // Number, local and remote address, state, bytes to be sent and to be read.
         let mut fields = line.split_whitespace().skip(1);
-        fields.next().is_some_and(|local| local.ends_with(&port)) && fields.nth(1) == Some("01")
+        fields.next().is_some_and(|local| local.ends_with(&port))
+            && fields.nth(1) == Some("01")
+            && fields.next().is_some_and(|queues| !queues.ends_with(":00000000"))
     };
-    table.lines().filter(is_ours).count()
+    table.lines().filter(is_unread).count()
 }
