@@ -169,7 +169,14 @@ async fn farewell(mut stop: Shutdown, is_leaving: Arc<AtomicBool>) {
 /// How HTTP is spoken.
 fn http(streams: Streams) -> Builder<Streams> {
     let mut builder = Builder::new(streams);
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(BUFFER);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(BUFFER)
+        // What waits for a reader is kept as it was handed over, shared with other streams. Otherwise it is
+        // copied into a buffer of each connection's own, which grows to 64 KB and stays.
+        .writev(true);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -6,7 +6,7 @@
 //! only in between: a socket that takes no more stops the writer as it would without this.
 
 use std::cell::Cell;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
@@ -133,6 +133,29 @@ impl Write for Wire {
         }
         inner.keep(bytes);
         Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// HTTP/1.1 writes so, whatever is said of gathering; see `accept::http`.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut written = 0;
+        for slice in slices {
+            match self.as_mut().poll_write(context, slice) {
+                Poll::Ready(Ok(n)) => {
+                    written += n;
+                    if n < slice.len() {
+                        break;
+                    }
+                }
+                // What is broken or blocked will be so again at the next write.
+                _ if written > 0 => break,
+                failed => return failed,
+            }
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
