@@ -76,7 +76,7 @@ pub struct Goal {
     pub limit: f64,
     /// Whether the limit is the most that is good, or the least.
     pub at_most: bool,
-    /// What the rest is made of, if it is missed.
+    /// What the rest is made of by the profile, if it is missed.
     pub why: Option<String>,
 }
 
@@ -130,12 +130,17 @@ impl Outcome {
             .unwrap_or_else(|| panic!("{subject:?} was not measured at {at:?}"))
     }
 
-    pub fn goal_at_most(&mut self, text: impl Into<String>, value: f64, limit: f64) {
-        self.goals.push(Goal { text: text.into(), value, limit, at_most: true, why: None });
+    pub fn goal_at_most(&mut self, text: impl Into<String>, value: f64, limit: f64) -> &mut Goal {
+        self.goal(Goal { text: text.into(), value, limit, at_most: true, why: None })
     }
 
-    pub fn goal_at_least(&mut self, text: impl Into<String>, value: f64, limit: f64) {
-        self.goals.push(Goal { text: text.into(), value, limit, at_most: false, why: None });
+    pub fn goal_at_least(&mut self, text: impl Into<String>, value: f64, limit: f64) -> &mut Goal {
+        self.goal(Goal { text: text.into(), value, limit, at_most: false, why: None })
+    }
+
+    fn goal(&mut self, goal: Goal) -> &mut Goal {
+        self.goals.push(goal);
+        self.goals.last_mut().expect("it was just added")
     }
 
     pub fn note(&mut self, text: impl Into<String>) {
@@ -168,6 +173,13 @@ impl Series {
 }
 
 impl Goal {
+    /// What the profile says, for the case that it is missed.
+    pub fn because(&mut self, why: &str) {
+        if self.reached() != Reached::Met {
+            self.why = Some(why.to_owned());
+        }
+    }
+
     #[must_use]
     pub fn reached(&self) -> Reached {
         let (missed_by, near) = if self.at_most {
@@ -212,6 +224,15 @@ mod tests {
     fn the_median_is_in_the_middle() {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+
+    #[test]
+    fn only_a_goal_that_is_missed_says_why() {
+        let mut outcome = Outcome::new("", "", Better::Lower);
+        outcome.goal_at_most("", 1.0, 1.0).because("it is met");
+        outcome.goal_at_most("", 1.1, 1.0).because("of this");
+        assert_eq!(outcome.goals[0].why, None);
+        assert_eq!(outcome.goals[1].why.as_deref(), Some("of this"));
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::reader::{Reader, Wire};
 use crate::turns::turns;
 use crate::work::{Better, Outcome, Run};
 
+/// The peer that the goals are parts of.
+const COPY: &str = "log table, COPY";
+
 pub fn measure(run: &Run) -> Outcome {
     let events = run.pick(1_000_000, 100_000);
     // As many take minutes, at the same rate: it is of single transactions.
@@ -47,7 +50,7 @@ pub fn measure(run: &Run) -> Outcome {
         ("event_source, one stream", &mut by_stream),
         ("event_source, Fauna's pages", &mut fauna_pages),
         ("event_source, Fauna's stream", &mut fauna_stream),
-        ("log table, COPY", &mut copy),
+        (COPY, &mut copy),
         ("log table, keyset pages", &mut keyset),
     ];
     if has_peer("pgq3") {
@@ -68,13 +71,20 @@ pub fn measure(run: &Run) -> Outcome {
     for (name, samples) in names.iter().zip(measured) {
         outcome.add(name, "catch-up", samples);
     }
+    // Where COPY read 1.25 million a second these were 700,000 and 400,000: as parts of it they are
+    // the same on every machine.
     for (subject, limit) in [
-        ("event_source, pages", 700.0),
-        ("event_source, one stream", 700.0),
-        ("event_source, Fauna's pages", 400.0),
-        ("event_source, Fauna's stream", 400.0),
+        ("event_source, pages", 0.56),
+        ("event_source, one stream", 0.56),
+        ("event_source, Fauna's pages", 0.32),
+        ("event_source, Fauna's stream", 0.32),
     ] {
-        outcome.goal_at_least(subject, outcome.median(subject, "catch-up"), limit);
+        let part = outcome.ratio(subject, COPY, "catch-up");
+        outcome.goal_at_least(format!("{subject}, over COPY"), part, limit).because(
+            "all cores are busy: of what worker and server take 57 % is the worker's (38 decoding and \
+             looking at changes, 12 the scan of index and heap), 43 % the server's rendering and sending; \
+             the rest is the client's",
+        );
     }
     outcome.note(format!(
         "{events} single-row UPDATEs, {to_decode} for wal2json and pgoutput; the tables of COPY, keyset pages and PGQ were filled in bulk."

@@ -47,7 +47,9 @@ pub fn measure(run: &Run) -> Outcome {
     }
     for at in [1, 3] {
         let ratio = median(&ratios(&measured[at], &measured[at - 1]));
-        outcome.goal_at_most(format!("{}, over the small one", names[at]), ratio, 1.1);
+        outcome
+            .goal_at_most(format!("{}, over the small one", names[at]), ratio, 1.1)
+            .because("the index is one level deeper, and its pages leave the processor's caches");
     }
     outcome.note(format!(
         "The large log has {large} changes in {:.1} GB. The pages are of single-row transactions; between \
