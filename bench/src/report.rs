@@ -41,15 +41,14 @@ pub fn write(records: &[Record]) {
         .expect("the page can be written");
 }
 
-/// All goals at a glance.
+/// All goals at a glance, and what the profiles say of those that are missed.
 fn goals(records: &[Record]) -> String {
     let mut text = "## Goals\n\n| work | goal | measured | |\n|---|---|---|---|\n".to_owned();
     for record in records {
         for goal in &record.outcome.goals {
-            let why = goal.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
             writeln!(
                 text,
-                "| {} | {} {} {} | {} | {}{why} |",
+                "| {} | {} {} {} | {} | {} |",
                 record.work,
                 goal.text,
                 if goal.at_most { "at most" } else { "at least" },
@@ -58,6 +57,16 @@ fn goals(records: &[Record]) -> String {
                 reached(goal),
             )
             .expect("a String takes all");
+        }
+    }
+    text.push_str("\nWhat the rest is made of, by profiles:\n\n");
+    for record in records {
+        let said = record.outcome.goals.iter().filter_map(|goal| goal.why.as_deref());
+        for why in unique(said) {
+            let of = record.outcome.goals.iter().filter(|goal| goal.why.as_deref() == Some(why));
+            let of: Vec<&str> = of.map(|goal| goal.text.as_str()).collect();
+            writeln!(text, "- `{}` ({}): {why}.", record.work, of.join("; "))
+                .expect("a String takes all");
         }
     }
     text
