@@ -13,6 +13,7 @@
 //! - [`ground`]: its folders and ports
 //! - [`mod@health`]: whether its worker answers
 //! - [`processes`]: the worker and the server process of a cluster
+//! - [`connections`]: who is connected to it
 //! - [`program`]: clients in processes of their own
 //! - [`memory`]: the most memory that they held
 //! - [`wait`]: the one place that sleeps
@@ -24,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cluster;
+pub mod connections;
 pub mod consume;
 pub mod copies;
 pub mod dumps;

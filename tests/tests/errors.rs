@@ -12,6 +12,7 @@ mod shop;
 
 use driver::{DRIVERS, Driver};
 use event_source_tests::cluster::Stop;
+use event_source_tests::connections;
 use event_source_tests::consume::v10::V10Stream;
 use event_source_tests::consume::{Version, v10};
 use event_source_tests::processes::Signal;
@@ -246,10 +247,10 @@ fn a_server_that_dies_under_a_request_is_a_network_error() {
         // A connection alone is not enough: `fetch` too lets a request be whose connection ends before
         // it was written. And one that was not accepted yet would be served by the next server.
         let patience = Duration::from_secs(20);
-        wait_until("the request to be written", patience, || unread_requests(&shop) > 0);
+        wait_until("the request to be written", patience, || has_unread(&shop));
         worker.signal(Signal::STOP);
         server.signal(Signal::CONT);
-        wait_until("the server to read it", patience, || unread_requests(&shop) == 0);
+        wait_until("the server to read it", patience, || !has_unread(&shop));
         server.signal(Signal::KILL);
         let error = program.error();
         worker.signal(Signal::CONT);
@@ -270,16 +271,7 @@ fn a_server_that_is_not_there_is_a_network_error() {
     }
 }
 
-/// Connections to the port of the server with bytes that it has not read, by the kernel's own list.
-fn unread_requests(shop: &Shop) -> usize {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let port = format!(":{:04X}", shop.cluster.http().port());
-    let is_unread = |line: &&str| {
-        // Number, local and remote address, state, bytes to be sent and to be read.
-        let mut fields = line.split_whitespace().skip(1);
-        fields.next().is_some_and(|local| local.ends_with(&port))
-            && fields.nth(1) == Some("01")
-            && fields.next().is_some_and(|queues| !queues.ends_with(":00000000"))
-    };
-    table.lines().filter(is_unread).count()
+/// Whether somebody has written to the server what it has not read.
+fn has_unread(shop: &Shop) -> bool {
+    connections::to(shop.cluster.http().port()).iter().any(|connection| connection.is_unread)
 }

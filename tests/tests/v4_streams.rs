@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use driver::{DRIVERS, Driver, Program};
+use event_source_tests::connections;
 use event_source_tests::consume::Kind;
 use event_source_tests::consume::v4::V4Stream;
 use event_source_tests::{Cluster, SetAtEnd, Stop, wait_until};
@@ -138,18 +139,6 @@ fn a_document_waits_for_what_it_shows_to_be_told() {
     held.expect("a commit that is not waited for any longer is one");
 }
 
-/// Connections to a port of this machine, as the kernel counts them.
-fn connections(port: u16) -> usize {
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
-    let port = format!(":{port:04X}");
-    let is_open = |line: &&str| {
-        let mut fields = line.split_whitespace().skip(1);
-        let local = fields.next().is_some_and(|local| local.ends_with(&port));
-        local && fields.nth(1) == Some("01")
-    };
-    table.lines().filter(is_open).count()
-}
-
 #[test]
 fn five_hundred_streams_on_one_connection_are_all_served() {
     const COUNT: i64 = 500;
@@ -158,7 +147,7 @@ fn five_hundred_streams_on_one_connection_are_all_served() {
     let config = json!({ "mode": "many", "collection": "things", "count": COUNT });
     let program = Driver::Node.start(&game.cluster, &game.secret, &config);
     assert_eq!(program.says("opened"), COUNT);
-    assert_eq!(connections(game.cluster.http().port()), 1);
+    assert_eq!(connections::to(game.cluster.http().port()).len(), 1);
     game.run(&["UPDATE things SET n = id"]);
     assert_eq!(program.says("served"), COUNT);
 }
