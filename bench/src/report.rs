@@ -59,7 +59,7 @@ fn goals(records: &[Record]) -> String {
             .expect("a String takes all");
         }
     }
-    text.push_str("\nWhat the rest is made of, by profiles:\n\n");
+    text.push_str("\nWhat is known of the rest, most of it by profiles:\n\n");
     for record in records {
         let said = record.outcome.goals.iter().filter_map(|goal| goal.why.as_deref());
         for why in unique(said) {

@@ -76,7 +76,7 @@ pub struct Goal {
     pub limit: f64,
     /// Whether the limit is the most that is good, or the least.
     pub at_most: bool,
-    /// What the rest is made of by the profile, if it is missed.
+    /// What is known of the rest, if it is missed.
     pub why: Option<String>,
 }
 
@@ -173,7 +173,7 @@ impl Series {
 }
 
 impl Goal {
-    /// What the profile says, for the case that it is missed.
+    /// What is known of the rest, for the case that it is missed.
     pub fn because(&mut self, why: &str) {
         if self.reached() != Reached::Met {
             self.why = Some(why.to_owned());

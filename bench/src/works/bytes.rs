@@ -61,9 +61,7 @@ pub fn measure(run: &Run) -> Outcome {
     }
     let ours = |at| outcome.median(Kind::Captured.name(), at);
     let (log, wal) = (ours("log"), ours("WAL, above the plain table"));
-    outcome
-        .goal_at_most("log", log, 220.0)
-        .because("the row's head and its place in the index are as large as the images");
+    outcome.goal_at_most("log", log, 220.0);
     outcome.goal_at_most("WAL, above the plain table", wal, 240.0).because(
         "pg_waldump: the row is one record of 150 bytes with images of some 60, its index entry one of \
          72, and each record is rounded up to 8; the rest is the log's pages as they are split",

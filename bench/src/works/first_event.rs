@@ -50,9 +50,7 @@ pub fn measure(run: &Run) -> Outcome {
         "the worker looks at token, rights and definition in a transaction, and reads, before it answers; \
          server, worker and client are woken one after the other",
     );
-    outcome.goal_at_least("polls of a feed at its end, thousand/s", polls, 30.0).because(
-        "a poll is one request of HTTP/1.1 to a server that shares the cores with its clients",
-    );
+    outcome.goal_at_least("polls of a feed at its end, thousand/s", polls, 30.0);
     outcome.note(format!(
         "Of a log of {EVENTS} transactions, from its beginning, beside polls on {CONNECTIONS} connections of HTTP/1.1: \
          {polls:.1} thousand a second."

@@ -104,9 +104,7 @@ fn outcome(subjects: &[Subject], measured: &[Vec<f64>]) -> Outcome {
              touches; a second plain table in the same place has shown -0.6 to 3.1 us, and this 1.7 to 7.5",
         );
     let alone = median(&serving(Kind::Captured));
-    outcome
-        .goal_at_most("worker and server for a change that nobody follows, us", alone, 5.0)
-        .because("the worker looks once a second while nobody follows");
+    outcome.goal_at_most("worker and server for a change that nobody follows, us", alone, 5.0);
     outcome.note("Clients, pg_recvlogical and readers are not of the server and not in it.");
     outcome
 }
