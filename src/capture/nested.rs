@@ -6,6 +6,7 @@ use std::ffi::{CStr, c_char};
 
 use event_source_model::encoding::Values;
 use pgrx::pg_sys;
+use smallvec::SmallVec;
 
 use super::encode::{Encoder, Needs};
 use super::text::utf8;
@@ -127,8 +128,9 @@ impl Fields {
     }
 }
 
-/// The values of a tuple's columns, dropped ones included, and which of them are null.
-pub(super) type Row = (Vec<pg_sys::Datum>, Vec<bool>);
+/// The values of a tuple's columns, dropped ones included, and which of them are null. Those of most tables
+/// need no allocation.
+pub(super) type Row = (SmallVec<[pg_sys::Datum; 16]>, SmallVec<[bool; 16]>);
 
 /// The columns of a tuple.
 ///
@@ -138,8 +140,8 @@ pub(super) unsafe fn deform(tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -
     // SAFETY: the caller's; both arrays have an entry for each attribute.
     unsafe {
         let count = (*desc).natts as usize;
-        let mut values = vec![pg_sys::Datum::null(); count];
-        let mut nulls = vec![true; count];
+        let mut values = SmallVec::from_elem(pg_sys::Datum::null(), count);
+        let mut nulls = SmallVec::from_elem(true, count);
         pg_sys::heap_deform_tuple(tuple, desc, values.as_mut_ptr(), nulls.as_mut_ptr());
         (values, nulls)
     }

@@ -4,12 +4,12 @@ use event_source_model::place::Run;
 use event_source_model::stamp::Stamp;
 use pgrx::pg_sys;
 
+use super::scan::Stored;
 use super::table::Table;
 use super::{runs, segment, shapes};
 use crate::error::Result;
 use crate::pg::relation::Relation;
 use crate::pg::snapshot::ActiveSnapshot;
-use crate::pg::varlena::Varlena;
 
 /// Where a stamp row was written, so that it can be taken back.
 #[derive(Clone, Copy, Debug)]
@@ -21,11 +21,7 @@ pub struct Written {
 /// Writes a stamp row.
 pub fn stamp(stamp: &Stamp, payload: Option<&[u8]>) -> Result<Written> {
     let mut table = Table::open(segment::stamp_table(stamp.segment)?)?;
-    let head = Varlena::of(&stamp.encode());
-    let payload = payload.map(Varlena::of);
-    let columns =
-        [Some(stamp.txn_ts.into()), Some(head.datum()), payload.as_ref().map(Varlena::datum)];
-    let tid = table.insert(&columns);
+    let tid = table.insert(stamp.txn_ts as u64, &[Some(&stamp.encode()), payload]);
     table.close()?;
     Ok(Written { table: segment::stamp_table(stamp.segment)?, tid })
 }
@@ -43,14 +39,11 @@ pub fn take_back(mut written: Written) {
 }
 
 /// Writes a row of the log again with other columns, for a redaction: nothing else changes the log.
-pub fn replace(
-    table: pg_sys::Oid,
-    mut tid: pg_sys::ItemPointerData,
-    columns: &mut [Option<pg_sys::Datum>],
-) -> Result<()> {
+pub fn replace(table: pg_sys::Oid, row: &Stored<'_>) -> Result<()> {
     let mut table = Table::open(table)?;
-    // Before the old row goes: a column that is stored beside it is fetched from there.
-    table.insert(columns);
+    let columns: Vec<Option<&[u8]>> = row.columns.iter().map(Option::as_deref).collect();
+    table.insert(row.number, &columns);
+    let mut tid = row.tid;
     // SAFETY: the row is one that the caller's snapshot sees, and redactions take turns.
     unsafe { pg_sys::simple_heap_delete(table.heap(), &mut tid) };
     table.close()
@@ -62,12 +55,10 @@ const ROW: usize = 1900;
 /// Writes the changes of a payload as a run of that number, see [`super::runs`].
 pub fn run(segment: usize, number: u32, payload: &[u8]) -> Result<()> {
     let mut table = Table::open(segment::change_table(segment)?)?;
-    let xid = Some((top_xid() as i64).into());
+    let xid = top_xid();
     let run = Run::of(payload, &mut shapes::find)?;
     run.parts(ROW, |place, changes| {
-        // PostgreSQL's copy of each is scrap once it is in the table, and may be 100 MB.
-        let (place, changes) = (runs::place(number, place), Varlena::of(changes));
-        table.insert(&[xid, Some(place.datum()), Some(changes.datum())]);
+        table.insert(xid, &[Some(&runs::place(number, place)), Some(changes)]);
         Result::Ok(())
     })?;
     table.close()

@@ -19,6 +19,7 @@ use event_source_model::redaction::Redaction;
 use event_source_model::stamp::Stamp;
 use event_source_model::value::Value;
 use pgrx::pg_sys;
+use smallvec::SmallVec;
 
 use super::append::{self, Written};
 use super::level::{Level, largest};
@@ -31,7 +32,7 @@ use crate::order::{self, prime, shared, transaction};
 #[derive(Debug, Default)]
 struct Buffer {
     /// From the outermost; each with a higher subtransaction id than the one before.
-    levels: Vec<Level>,
+    levels: SmallVec<[Level; 1]>,
     /// Changes captured so far, the order in which triggers fired.
     fired: u64,
     /// Where this transaction's rows go, chosen at its first change.
@@ -201,7 +202,7 @@ pub fn before_prepare() -> Result<bool> {
             xid: append::top_xid() as i64,
             prepared_at: shared::get()?.clock.tick(order::now()),
             segment,
-            collections: level.map_or(Vec::new(), |l| l.collections.clone()),
+            collections: level.map_or(Vec::new(), |l| l.collections.to_vec()),
             changes: level.map_or(0, |l| l.changes),
             by_key: level.is_some_and(Level::is_huge),
         })
@@ -292,10 +293,11 @@ pub fn stamp() -> Result<()> {
     fold_newest(segment, taken.txn_ts)?;
     // Not borrowed while the row is written: FATAL there aborts the subtransactions without
     // unwinding, and their callbacks need the buffer.
-    let (stamp, payload) = BUFFER.with_borrow(|buffer| {
+    let (stamp, payload) = BUFFER.with_borrow_mut(|buffer| {
+        let waiting = buffer.levels.first_mut().filter(|l| !l.spilled && !l.payload.is_empty());
+        // Lent for as long as it takes: what is captured later is stamped together with it.
+        let payload = waiting.map(|level| std::mem::take(&mut level.payload));
         let level = buffer.levels.first();
-        let payload =
-            level.filter(|l| !l.spilled && !l.payload.is_empty()).map(|l| l.payload.clone());
         let stamp = Stamp {
             txn_ts: taken.txn_ts,
             xid: append::top_xid(),
@@ -311,7 +313,12 @@ pub fn stamp() -> Result<()> {
         (stamp, payload)
     });
     let written = append::stamp(&stamp, payload.as_deref())?;
-    BUFFER.with_borrow_mut(|buffer| buffer.written = Some(written));
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.written = Some(written);
+        if let (Some(level), Some(payload)) = (buffer.levels.first_mut(), payload) {
+            level.payload = payload;
+        }
+    });
     Ok(())
 }
 

@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use event_source_model::image::Image;
 use event_source_model::redaction::Redaction;
 use event_source_model::stamp::Stamp;
-use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
 use super::stamps::{self, Stamps};
@@ -69,9 +68,8 @@ fn in_stamp(
 ) -> Result<()> {
     let mut changes = transaction::decode(payload)?;
     if redaction.apply(&mut changes) {
-        let (tid, mut columns) = stamps.row();
-        columns[stamps::PAYLOAD] = shapes::encode(&changes)?.as_slice().into_datum();
-        append::replace(segment::stamp_table(stamp.segment)?, tid, &mut columns)?;
+        let row = stamps.row().with(stamps::PAYLOAD, shapes::encode(&changes)?);
+        append::replace(segment::stamp_table(stamp.segment)?, &row)?;
         erased.note(stamp.segment, redaction.key_of_row(&changes));
     }
     Ok(())
@@ -82,9 +80,8 @@ fn in_rows(redaction: &Redaction, segment: usize, xid: u64, erased: &mut Erased)
     while scan.next() {
         let mut changes = transaction::decode_row(&scan)?;
         if redaction.apply(&mut changes) {
-            let (tid, mut columns) = scan.row();
-            columns[runs::PAYLOAD] = shapes::encode(&changes)?.as_slice().into_datum();
-            append::replace(segment::change_table(segment)?, tid, &mut columns)?;
+            let row = scan.row().with(runs::PAYLOAD, shapes::encode(&changes)?);
+            append::replace(segment::change_table(segment)?, &row)?;
             erased.note(segment, redaction.key_of_row(&changes));
         }
     }

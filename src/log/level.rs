@@ -7,6 +7,7 @@
 use event_source_model::payload;
 use event_source_model::value::Value;
 use pgrx::pg_sys;
+use smallvec::SmallVec;
 
 use super::buffer::Captured;
 
@@ -42,7 +43,7 @@ pub(super) struct Level {
     /// About how much they hold in the memory of who reads them.
     memory: usize,
     /// In order, each once.
-    pub(super) collections: Vec<u64>,
+    pub(super) collections: SmallVec<[u64; 2]>,
 }
 
 impl Level {
@@ -55,11 +56,12 @@ impl Level {
             has_below: false,
             changes: 0,
             memory: 0,
-            collections: Vec::new(),
+            collections: SmallVec::new(),
         }
     }
 
     pub(super) fn push(&mut self, captured: &Captured<'_>, fired: u64) {
+        self.payload.reserve(payload::MOST_HEAD + captured.images.len());
         payload::Head {
             kind: captured.kind,
             rewrite: captured.rewrite,

@@ -8,7 +8,7 @@
 //! - [`buffer`]: what this transaction captured so far, a level for each savepoint
 //! - [`level`]: what one of them captured
 //! - [`append`]: stamps and changes into a segment
-//! - [`table`]: a table of the log, open for inserting
+//! - [`table`]: a table of the log, open for inserting; [`form`]: a row for it
 //! - [`prepared`]: prepared transactions that have no stamp yet
 //! - [`segment`]: the tables of the ring
 //! - [`shapes`]: the columns of logged rows, kept once
@@ -30,6 +30,7 @@ pub mod empty;
 pub mod erase;
 pub mod fingerprint;
 pub mod floor;
+mod form;
 mod level;
 pub mod prepared;
 pub mod retention;

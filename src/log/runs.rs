@@ -25,8 +25,8 @@ const PLACE: usize = 1;
 pub(super) const PAYLOAD: usize = 2;
 
 /// A place within a run, as the index has it.
-pub(super) fn place(run: u32, place: &[u8]) -> Varlena {
-    Varlena::of(&[&run.to_be_bytes(), place].concat())
+pub(super) fn place(run: u32, place: &[u8]) -> Vec<u8> {
+    [&run.to_be_bytes(), place].concat()
 }
 
 /// All change rows of a transaction.
@@ -35,14 +35,14 @@ pub fn open(segment: usize, xid: u64) -> Result<Scan> {
 }
 
 /// Its change rows from a place of the index on.
-fn from(segment: usize, xid: u64, place: Varlena) -> Result<Scan> {
-    let at = (pg_sys::BTGreaterEqualStrategyNumber, BYTEA_GREATER_EQUAL, place);
+fn from(segment: usize, xid: u64, place: &[u8]) -> Result<Scan> {
+    let at = (pg_sys::BTGreaterEqualStrategyNumber, BYTEA_GREATER_EQUAL, Varlena::of(place));
     scan(segment, xid, Some(at), ScanDirection::ForwardScanDirection)
 }
 
 /// Its change rows down from a place of the index.
-fn down_from(segment: usize, xid: u64, place: Varlena) -> Result<Scan> {
-    let at = (pg_sys::BTLessEqualStrategyNumber, BYTEA_LESS_EQUAL, place);
+fn down_from(segment: usize, xid: u64, place: &[u8]) -> Result<Scan> {
+    let at = (pg_sys::BTLessEqualStrategyNumber, BYTEA_LESS_EQUAL, Varlena::of(place));
     scan(segment, xid, Some(at), ScanDirection::BackwardScanDirection)
 }
 
@@ -147,7 +147,7 @@ impl Runs {
 impl Run {
     /// The first run from a number on, at its beginning.
     fn first(segment: usize, xid: u64, number: u32) -> Result<Option<Self>> {
-        let mut scan = from(segment, xid, place(number, &[]))?;
+        let mut scan = from(segment, xid, &place(number, &[]))?;
         if !scan.next() {
             return Ok(None);
         }
@@ -161,7 +161,7 @@ impl Run {
         if first.as_slice() > behind {
             return Ok(Some(self));
         }
-        let mut found = down_from(segment, xid, place(self.number, behind))?;
+        let mut found = down_from(segment, xid, &place(self.number, behind))?;
         if !found.next() {
             return Err(damaged());
         }
@@ -169,7 +169,7 @@ impl Run {
         if found.bytes(PAYLOAD).ok_or_else(damaged)?.is_empty() {
             return Ok(None);
         }
-        let mut scan = from(segment, xid, place(self.number, &begin))?;
+        let mut scan = from(segment, xid, &place(self.number, &begin))?;
         let is_on_part = scan.next();
         Ok(Some(Self { scan, is_on_part, ..self }))
     }

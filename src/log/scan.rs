@@ -25,6 +25,23 @@ pub struct Scan {
     compared: Option<Varlena>,
 }
 
+/// A row of a table of the log: where it is, its number, and its other columns.
+#[derive(Debug)]
+pub struct Stored<'a> {
+    pub tid: pg_sys::ItemPointerData,
+    pub number: u64,
+    pub columns: Vec<Option<Cow<'a, [u8]>>>,
+}
+
+impl<'a> Stored<'a> {
+    /// The same with another column, numbered from 0 with the number.
+    #[must_use]
+    pub fn with(mut self, at: usize, value: Vec<u8>) -> Self {
+        self.columns[at - 1] = Some(Cow::Owned(value));
+        self
+    }
+}
+
 /// A condition on a column of the index: its number from 1, a btree strategy, the comparison
 /// function and what to compare with.
 pub type Condition = (i16, u32, u32, pg_sys::Datum);
@@ -73,15 +90,16 @@ impl Scan {
         unsafe { self.ahead.row()?.column(at) }
     }
 
-    /// The place and all columns of the row that the scan stands on.
+    /// The row that the scan stands on.
     ///
     /// # Panics
     /// When it stands on none.
-    pub fn row(&self) -> (pg_sys::ItemPointerData, Vec<Option<pg_sys::Datum>>) {
-        let row = self.ahead.row().expect("asked for behind a row that was given out");
+    pub fn row(&self) -> Stored<'_> {
+        let tid = self.ahead.row().expect("asked for behind a row that was given out").tid;
         // SAFETY: the row type of an open relation.
-        let count = unsafe { (*self.heap.tuple_desc()).natts };
-        (row.tid, (0..count as usize).map(|at| self.column(at)).collect())
+        let count = unsafe { (*self.heap.tuple_desc()).natts } as usize;
+        let number = self.column(0).expect("no number of the log is null").value() as u64;
+        Stored { tid, number, columns: (1..count).map(|at| self.bytes(at)).collect() }
     }
 
     /// A `bytea` column, fetched from wherever it is stored: where it stands in the row, it is not copied.
@@ -119,9 +137,12 @@ pub fn only_index(heap: &Relation) -> Result<pg_sys::Oid> {
         let list = pg_sys::RelationGetIndexList(heap.as_ptr());
         let found = (!list.is_null() && (*list).length == 1).then(|| (*(*list).elements).oid_value);
         pg_sys::list_free(list);
-        found.ok_or_else(|| {
-            Error::new(Kind::Corrupted, "a table of the change log does not have its one index")
-                .hint("undo whatever was changed in schema event_source by hand")
-        })
+        found.ok_or_else(index_changed)
     }
+}
+
+/// What is said when somebody has made, dropped or changed an index of the log.
+pub(super) fn index_changed() -> Error {
+    Error::new(Kind::Corrupted, "a table of the change log does not have its one index")
+        .hint("undo whatever was changed in schema event_source by hand")
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use pgrx::prelude::*;
 
-use super::{SEGMENTS, scan, shapes};
+use super::{SEGMENTS, row, scan, shapes};
 use crate::error::{Error, Kind, Result};
 use crate::order::shared;
 use crate::pg::relation::Relation;
@@ -36,6 +36,9 @@ impl Known {
 
 /// The only index of a table, and what PostgreSQL wants to know of it for an insert.
 type Index = (pg_sys::Oid, pg_sys::IndexInfo);
+
+/// An index of the log is on so many leading columns at most.
+pub(super) const MOST_INDEXED: usize = 2;
 
 thread_local! {
     static KNOWN: RefCell<Known> = RefCell::default();
@@ -62,10 +65,16 @@ pub(super) fn index_of(heap: &Relation) -> Result<Index> {
         return Ok(index);
     }
     let before = KNOWN.with_borrow(|known| known.invalidations);
+    row::check(heap)?;
     let index = Relation::open(scan::only_index(heap)?, pg_sys::RowExclusiveLock as _);
     // SAFETY: the index is open. Without expressions and predicate the result holds no pointers into
     // the memory context that it was made in.
     let info = unsafe { *pg_sys::BuildIndexInfo(index.as_ptr()) };
+    let columns = &info.ii_IndexAttrNumbers[..info.ii_NumIndexAttrs as usize];
+    let leading = columns.iter().zip(1..).all(|(&column, at)| column == at);
+    if columns.len() > MOST_INDEXED || !leading || !info.ii_Predicate.is_null() {
+        return Err(scan::index_changed());
+    }
     keep(before, |known| {
         known.indexes.insert(heap.oid(), (index.oid(), info));
     });

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use event_source_model::change::Change;
 use event_source_model::image::Shape;
 use event_source_model::payload::{self, ShapeId};
-use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 use pgrx::pg_sys::ScanDirection;
 
@@ -49,7 +48,7 @@ pub fn store(id: ShapeId, stored: &[u8]) -> Result<()> {
         return Ok(());
     }
     let mut table = Table::open(segment::shape_table()?)?;
-    table.insert(&[Some((id.0 as i64).into()), stored.into_datum()]);
+    table.insert(id.0, &[Some(stored)]);
     table.close()?;
     // SAFETY: in a transaction.
     let current = unsafe { pg_sys::GetCurrentSubTransactionId() };

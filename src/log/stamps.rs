@@ -9,7 +9,7 @@ use event_source_model::stamp::{Passed, Stamp};
 use pgrx::pg_sys;
 use pgrx::pg_sys::ScanDirection;
 
-use super::scan::Scan;
+use super::scan::{Scan, Stored};
 use super::{SEGMENTS, segment};
 use crate::error::{Error, Kind, Result};
 use crate::order::shared;
@@ -133,8 +133,8 @@ impl Stamps {
         self.scans[given].scan.bytes(PAYLOAD)
     }
 
-    /// The whole row of the stamp given out last: its place and its columns.
-    pub fn row(&self) -> (pg_sys::ItemPointerData, Vec<Option<pg_sys::Datum>>) {
+    /// The whole row of the stamp given out last.
+    pub fn row(&self) -> Stored<'_> {
         let given = self.given.expect("asked for behind a stamp that was given out");
         self.scans[given].scan.row()
     }

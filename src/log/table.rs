@@ -7,6 +7,7 @@
 
 use pgrx::pg_sys;
 
+use super::form::Tuple;
 use super::{retention, segment};
 use crate::compat;
 use crate::error::Result;
@@ -38,13 +39,25 @@ impl Table {
         self.heap.as_ptr()
     }
 
-    /// One heap row and its index entry. The index is on the leading columns of the table.
-    pub(super) fn insert(&mut self, columns: &[Option<pg_sys::Datum>]) -> pg_sys::ItemPointerData {
-        let (mut values, mut nulls) = split(columns);
-        let (mut tid, bytes) = insert_row(&self.heap, &mut values, &mut nulls);
-        self.written += bytes;
-        // SAFETY: the arrays have one entry for each column of the table, of its type.
+    /// One heap row, of a number and columns of `bytea`, and its index entry.
+    pub(super) fn insert(
+        &mut self,
+        number: u64,
+        columns: &[Option<&[u8]>],
+    ) -> pg_sys::ItemPointerData {
+        let mut tuple = Tuple::of(number, columns);
+        let mut heap_tuple = tuple.as_heap();
+        // SAFETY: a tuple of the table's row type, which the segment was found to have.
+        unsafe { insert_tuple(&self.heap, &mut heap_tuple) };
+        let mut tid = heap_tuple.t_self;
+        self.written += tuple.len() as u64;
+        // SAFETY: the index is on the leading columns of the table, as the segment was found to have it. They
+        // are read where they stand in the tuple, which is as it was but for its header.
         unsafe {
+            let row = tuple.row();
+            let leading: [_; segment::MOST_INDEXED] = std::array::from_fn(|at| row.column(at));
+            let mut values = leading.map(|value| value.unwrap_or(pg_sys::Datum::null()));
+            let mut nulls = leading.map(|value| value.is_none());
             compat::index_insert(
                 self.index.as_ptr(),
                 values.as_mut_ptr(),
@@ -63,26 +76,29 @@ impl Table {
     }
 }
 
-/// One row into a table of ours that has no index.
+/// One row into a table of ours that has no index, with a value for each of its columns.
 pub(super) fn insert_only(heap: &Relation, columns: &[Option<pg_sys::Datum>]) {
-    let (mut values, mut nulls) = split(columns);
-    insert_row(heap, &mut values, &mut nulls);
-}
-
-/// Where the row is and its bytes, before compression.
-fn insert_row(
-    heap: &Relation,
-    values: &mut [pg_sys::Datum],
-    nulls: &mut [bool],
-) -> (pg_sys::ItemPointerData, u64) {
+    let (mut values, mut nulls): (Vec<_>, Vec<_>) =
+        columns.iter().map(|c| (c.unwrap_or(pg_sys::Datum::null()), c.is_none())).unzip();
     // SAFETY: the arrays have one entry for each column of the table, of its type; the tuple is
     // freed after the insert has copied it.
     unsafe {
         debug_assert_eq!(values.len(), (*heap.tuple_desc()).natts as usize);
         let tuple =
             pg_sys::heap_form_tuple(heap.tuple_desc(), values.as_mut_ptr(), nulls.as_mut_ptr());
-        let length = (*tuple).t_len as usize;
-        let _snapshot = (length > SURELY_INLINE).then(ActiveSnapshot::ensure);
+        insert_tuple(heap, tuple);
+        pg_sys::heap_freetuple(tuple);
+    }
+}
+
+/// PostgreSQL copies the tuple and writes into the one that it was given where the copy is.
+///
+/// # Safety
+/// The tuple is of the table's row type.
+unsafe fn insert_tuple(heap: &Relation, tuple: pg_sys::HeapTuple) {
+    // SAFETY: the caller's; the table is open and locked.
+    unsafe {
+        let _snapshot = ((*tuple).t_len as usize > SURELY_INLINE).then(ActiveSnapshot::ensure);
         pg_sys::heap_insert(
             heap.as_ptr(),
             tuple,
@@ -90,12 +106,5 @@ fn insert_row(
             pg_sys::HEAP_INSERT_NO_LOGICAL as i32,
             std::ptr::null_mut(),
         );
-        let written = ((*tuple).t_self, length as u64);
-        pg_sys::heap_freetuple(tuple);
-        written
     }
-}
-
-fn split(columns: &[Option<pg_sys::Datum>]) -> (Vec<pg_sys::Datum>, Vec<bool>) {
-    columns.iter().map(|c| (c.unwrap_or(pg_sys::Datum::null()), c.is_none())).unzip()
 }

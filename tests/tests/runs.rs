@@ -125,3 +125,50 @@ fn savepoints_that_capture_little_do_not_each_write_a_run() {
         .get(0);
     assert!((2..=10).contains(&runs), "{runs} runs of some 3 MB");
 }
+
+/// We make these rows ourselves, and everything else of PostgreSQL's reads them: dumps, CLUSTER, VACUUM, SQL.
+#[test]
+fn rows_of_the_log_are_to_the_bit_as_postgresql_makes_them() {
+    let (_cluster, mut client, _token) = captured("t", TABLE);
+    run(&mut client, "CREATE EXTENSION pageinspect");
+    // Headers of one byte end within these, and rows that are stored out of line begin.
+    for length in (0..200).chain([1_000, 1_900, 2_100, 20_000]) {
+        let insert =
+            format!("INSERT INTO t SELECT {length}, left(string_agg(md5(n::text), ''), {length})");
+        run(&mut client, &format!("{insert} FROM generate_series(1, {length} / 32 + 1) n"));
+    }
+    run(&mut client, "INSERT INTO t SELECT n, 'large' FROM generate_series(100001, 120000) n");
+    let tables = [
+        ("stamp_0", "txn_ts + 0, head || ''::bytea, payload || ''::bytea", 200),
+        ("change_0", "xid, place || ''::bytea, payload || ''::bytea", 1_000),
+        ("shape", "id + 0, shape || ''::bytea", 1),
+    ];
+    for (table, columns, least) in tables {
+        run(
+            &mut client,
+            &format!(
+                "CREATE TABLE {table}_again (LIKE event_source.{table});
+                 INSERT INTO {table}_again SELECT {columns} FROM event_source.{table}"
+            ),
+        );
+        // Those with a pointer to where the rest is stored have another one each time.
+        let on_pages = |table: &str| {
+            format!(
+                "SELECT t_infomask & 3, t_infomask2 & 2047, t_hoff, t_bits, t_data
+                 FROM generate_series(0, pg_relation_size('{table}') / 8192 - 1) block,
+                      heap_page_items(get_raw_page('{table}', block::int))
+                 WHERE t_infomask & 4 = 0"
+            )
+        };
+        let (ours, theirs) =
+            (on_pages(&format!("event_source.{table}")), on_pages(&format!("{table}_again")));
+        let count: i64 =
+            client.query_one(&format!("SELECT count(*) FROM ({ours}) o"), &[]).unwrap().get(0);
+        assert!(count >= least, "{table} has {count} rows");
+        for (one, other) in [(&ours, &theirs), (&theirs, &ours)] {
+            let sql = format!("SELECT count(*) FROM ({one} EXCEPT ALL {other}) d");
+            let differ: i64 = client.query_one(&sql, &[]).unwrap().get(0);
+            assert_eq!(differ, 0, "of {count} rows of {table}");
+        }
+    }
+}

@@ -70,6 +70,9 @@ pub struct Head {
     pub fired: u64,
 }
 
+/// No head has more bytes.
+pub const MOST_HEAD: usize = 32;
+
 impl Head {
     pub fn put(&self, out: &mut Vec<u8>) {
         out.push(self.kind as u8 | if self.rewrite { REWRITE } else { 0 });
