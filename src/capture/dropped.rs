@@ -6,7 +6,6 @@
 //! in the backend of whoever drops something, in the middle of PostgreSQL's deletion: it only reads
 //! the catalogs and the table, and never runs SQL. For what is not captured it costs a look-up.
 
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
 use super::catalog::{self, Cached};
@@ -27,7 +26,8 @@ pub(super) fn init() {
     }
 }
 
-#[pg_guard]
+/// Called for each function that a statement uses as well, so it is not guarded before there is something to
+/// do. What another library's hook raises jumps over this frame, in which nothing has a destructor.
 unsafe extern "C-unwind" fn on_access(
     access: pg_sys::ObjectAccessType::Type,
     class: pg_sys::Oid,
@@ -38,13 +38,18 @@ unsafe extern "C-unwind" fn on_access(
     // SAFETY: written once, before any process could call the hook; its owner's own arguments.
     unsafe {
         if let Some(previous) = PREVIOUS {
-            pg_guard_ffi_boundary(|| previous(access, class, object, part, argument));
+            previous(access, class, object, part, argument);
+        }
+        let is_drop = access == pg_sys::ObjectAccessType::OAT_DROP;
+        if is_drop && class == pg_sys::RelationRelationId && part == 0 {
+            on_drop(object);
         }
     }
-    let is_drop = access == pg_sys::ObjectAccessType::OAT_DROP;
-    if is_drop && class == pg_sys::RelationRelationId && part == 0 {
-        raised(before_drop(object));
-    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_drop(relation: pg_sys::Oid) {
+    raised(before_drop(relation));
 }
 
 /// What is going to be dropped, as far as it matters here.

@@ -153,18 +153,17 @@ fn forget_since(subtransaction: pg_sys::SubTransactionId) {
     });
 }
 
-#[pg_guard]
+/// Called for every transaction of the server, and so not guarded before there is something to forget.
 unsafe extern "C-unwind" fn on_transaction(
     event: XactEvent::Type,
     _argument: *mut std::ffi::c_void,
 ) {
     use XactEvent as E;
     if matches!(event, E::XACT_EVENT_COMMIT | E::XACT_EVENT_ABORT | E::XACT_EVENT_PREPARE) {
-        forget_since(0);
+        forget(0);
     }
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn on_subtransaction(
     event: SubXactEvent::Type,
     mine: pg_sys::SubTransactionId,
@@ -172,6 +171,18 @@ unsafe extern "C-unwind" fn on_subtransaction(
     _argument: *mut std::ffi::c_void,
 ) {
     if event == SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
-        forget_since(mine);
+        forget(mine);
     }
+}
+
+fn forget(since: pg_sys::SubTransactionId) {
+    if ANY.get() {
+        // SAFETY: it only touches this module's cells.
+        unsafe { forget_guarded(since) }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn forget_guarded(since: pg_sys::SubTransactionId) {
+    forget_since(since);
 }

@@ -27,7 +27,7 @@ use super::prepared::{self, Prepared};
 use super::{segment, shapes, transaction as logged};
 use crate::error::{Error, Kind, Result};
 use crate::order::prepared::{Patience, stamp_committed};
-use crate::order::{self, prime, shared, transaction};
+use crate::order::{self, ending, prime, shared, transaction};
 
 #[derive(Debug, Default)]
 struct Buffer {
@@ -352,6 +352,7 @@ impl Buffer {
         if let Some(segment) = self.segment {
             return Ok(segment);
         }
+        ending::await_it();
         let current = segment::current()?;
         self.segment = Some(current);
         Ok(current)

@@ -17,7 +17,7 @@ use pgrx::prelude::*;
 use super::stamps::Stamps;
 use super::{SEGMENTS, stamps};
 use crate::error::{Error, Kind, Result};
-use crate::order::{history, shared};
+use crate::order::{ending, history, shared};
 
 thread_local! {
     /// What this transaction raises the floor to, if it commits.
@@ -80,6 +80,7 @@ pub fn gone(oldest: i64) -> Error {
 
 /// The shared floor rises to `txn_ts` when this transaction commits, and not otherwise.
 pub(super) fn raise_at_commit(txn_ts: i64) {
+    ending::await_it();
     RISING.set(txn_ts);
 }
 

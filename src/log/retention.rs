@@ -15,7 +15,7 @@ use pgrx::prelude::*;
 use super::{SEGMENTS, empty, rewrite, segment, stamps};
 use crate::error::Result;
 use crate::order::shared::{self, Database};
-use crate::order::{now, prime, wake};
+use crate::order::{ending, now, prime, wake};
 use crate::pg::transaction;
 use crate::settings;
 
@@ -50,6 +50,7 @@ pub(super) fn wrote(bytes: u64) -> Result<()> {
 
 /// Has the keeper called when this transaction commits: it erased something.
 pub fn call_at_commit() {
+    ending::await_it();
     CALL.set(true);
 }
 

@@ -22,6 +22,7 @@ use super::scan::Scan;
 use super::segment;
 use super::table::Table;
 use crate::error::{Error, Kind, Result};
+use crate::order::ending;
 
 const INT8_EQUAL: u32 = 467;
 /// The column that holds the shape, from 0.
@@ -52,6 +53,7 @@ pub fn store(id: ShapeId, stored: &[u8]) -> Result<()> {
     table.close()?;
     // SAFETY: in a transaction.
     let current = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    ending::await_it();
     STORED.with_borrow_mut(|all| all.push(current));
     Ok(())
 }

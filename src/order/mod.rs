@@ -7,6 +7,7 @@
 //! - [`shared`]: the shared memory: clock, slots, databases, workers
 //! - [`history`]: which history of which database this is
 //! - [`prime`]: the clock is above everything in a database's log before anybody uses it
+//! - [`ending`]: whether a transaction has left anything for its end
 //! - [`transaction`]: the transaction callbacks that stamp, leave and wake
 //! - [`reading`]: a closed timestamp and, after it, a snapshot
 //! - [`prepared`]: two-phase commit
@@ -14,6 +15,7 @@
 //! - [`start`]: where a token starts
 //! - [`wake`]: a committing backend wakes a waiting worker
 
+pub mod ending;
 pub mod history;
 pub mod prepared;
 pub mod prime;

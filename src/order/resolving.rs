@@ -10,6 +10,7 @@ use std::cell::Cell;
 use pgrx::pg_sys;
 use pgrx::pg_sys::TransactionStmtKind;
 
+use super::ending;
 use crate::compat;
 
 thread_local! {
@@ -18,7 +19,17 @@ thread_local! {
 
 /// Called once, in the postmaster.
 pub fn init() {
-    compat::on_utility(commits_prepared, || RESOLVED.set(true));
+    compat::on_utility(commits_prepared, || {
+        ending::await_it();
+        RESOLVED.set(true);
+    });
+}
+
+/// Whether this process may commit a prepared transaction without the command. Apply workers are among
+/// these; which of them are is asked where it may take time.
+pub fn may_go_unnoticed() -> bool {
+    // SAFETY: set at the start of the process.
+    unsafe { !pg_sys::MyBgworkerEntry.is_null() }
 }
 
 /// Whether this transaction may have committed a prepared one.

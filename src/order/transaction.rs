@@ -19,7 +19,7 @@ use std::ffi::c_void;
 use pgrx::pg_sys::{SubXactEvent, XactEvent};
 use pgrx::prelude::*;
 
-use super::{now, prepared, resolving, shared, wake};
+use super::{ending, now, prepared, resolving, shared, wake};
 use crate::error::{Result, raised};
 use crate::log::{buffer, floor, retention, shapes};
 
@@ -63,6 +63,7 @@ pub struct Taken {
 pub fn take_stamp(has_changes: bool) -> Result<Taken> {
     let shared = shared::get()?;
     // Before the slot is touched, so that an abort from here on leaves it.
+    ending::await_it();
     STAMPED.set(true);
     let at = now();
     let txn_ts =
@@ -74,8 +75,17 @@ pub fn take_stamp(has_changes: bool) -> Result<Taken> {
     Ok(Taken { txn_ts, closed: closed.min(txn_ts - 1), at })
 }
 
-#[pg_guard]
+/// Every transaction of the server comes here, and most have nothing of ours: those pay for a look. It is not
+/// guarded, since the guard costs more than that; nothing here has a destructor.
 unsafe extern "C-unwind" fn on_transaction(event: XactEvent::Type, _arg: *mut c_void) {
+    if ending::is_awaited() || resolving::may_go_unnoticed() {
+        // SAFETY: as PostgreSQL called this.
+        unsafe { on_awaited(event) }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_awaited(event: XactEvent::Type) {
     match event {
         XactEvent::XACT_EVENT_PRE_COMMIT => raised(before_commit()),
         XactEvent::XACT_EVENT_PRE_PREPARE => raised(prepared::before_prepare()),
@@ -106,6 +116,7 @@ fn leave(committed: bool) {
     buffer::forget();
     shapes::settle(committed);
     resolving::forget();
+    ending::came();
     if !STAMPED.replace(false) {
         return;
     }
@@ -121,12 +132,23 @@ fn leave(committed: bool) {
     wake::wake(shared, committed);
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn on_subtransaction(
     event: SubXactEvent::Type,
     mine: pg_sys::SubTransactionId,
     parent: pg_sys::SubTransactionId,
     _arg: *mut c_void,
+) {
+    if ending::is_awaited() {
+        // SAFETY: as PostgreSQL called this.
+        unsafe { on_savepoint_of_awaited(event, mine, parent) }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_savepoint_of_awaited(
+    event: SubXactEvent::Type,
+    mine: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
 ) {
     match event {
         SubXactEvent::SUBXACT_EVENT_PRE_COMMIT_SUB => {
