@@ -42,7 +42,7 @@ const IDLE: Duration = Duration::from_millis(1000);
 /// A standby has no committers that would wake the worker.
 const STANDBY: Duration = Duration::from_millis(50);
 /// The longest that a look waits for company.
-const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 /// More than this found in one look is several: then the next one waits, see [`pause_behind`].
 const SEVERAL: u32 = 3;
 
