@@ -64,6 +64,12 @@ impl Limits {
         Self { events, transactions: 100_000, changes: 100_000, bytes: 1024 * 1024, time: None }
     }
 
+    /// What is left of a batch, and another one of so many events.
+    #[must_use]
+    pub fn and_of_batch(self, events: u32) -> Self {
+        Self::of_batch(self.events.saturating_add(events))
+    }
+
     /// As much of it as is done in one turn of the worker: what is left is read in the next, and the
     /// tail goes on in between.
     #[must_use]

@@ -55,10 +55,10 @@ impl From<ToWorker> for Task {
 
 #[derive(Debug)]
 pub struct BatchLeft {
-    request: RequestId,
+    pub(super) request: RequestId,
     grant: GrantId,
     from: Position,
-    limits: read::Limits,
+    pub(super) limits: read::Limits,
 }
 
 #[derive(Debug)]
@@ -133,9 +133,10 @@ impl Answerer {
     /// Answers what takes one turn.
     fn ask(&mut self, request: ToWorker, tailer: &Tailer, out: &mut Vec<ToServer>) {
         let (number, answer) = match request {
-            // Heard before; neither wants an answer. The others take more than a turn.
+            // Heard before; none wants an answer. The others take more than a turn.
             ToWorker::Hello { .. }
             | ToWorker::Streams(_)
+            | ToWorker::More { .. }
             | ToWorker::Open { .. }
             | ToWorker::Read { .. }
             | ToWorker::Poll { .. }

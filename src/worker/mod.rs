@@ -18,7 +18,7 @@
 //!   [`review`]: looking at it again
 //! - [`tail`]: what was committed since the last look; [`found`]: what of it somebody sees
 //! - [`prepared`]: stamps for prepared transactions that nobody else stamps
-//! - [`answer`]: the server's requests
+//! - [`requests`]: what the server has asked; [`answer`]: how that is done
 //! - [`keepers`]: the launcher's side of them: when to start one
 //! - [`keeper`]: a process that looks after one database's log and ends
 //! - [`status`]: what `event_source.status` shows
@@ -34,6 +34,7 @@ pub mod launcher;
 mod pipe;
 mod prepared;
 mod process;
+mod requests;
 mod review;
 mod rights;
 mod sockets;

@@ -6,7 +6,6 @@
 //! with exit code 1, so that it is started again.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::net::TcpListener;
 use std::sync::atomic::Ordering::SeqCst;
@@ -21,6 +20,7 @@ use super::backend::{self, report_activity, wait};
 use super::child::Server;
 use super::pipe::Pipe;
 use super::prepared::Settler;
+use super::requests::Requests;
 use super::rights;
 use super::sockets;
 use super::tail::{Looked, News, Tailer};
@@ -205,7 +205,7 @@ impl Process {
         let mut tailer = Tailer::new();
         let mut settler = Settler::new();
         let mut answerer = Answerer::new();
-        let mut requests: VecDeque<Task> = VecDeque::new();
+        let mut requests = Requests::default();
         let mut greeted = false;
         let mut waiter = WaitSet::of(with_pipe(|pipe| pipe.fd()));
         loop {
@@ -223,7 +223,7 @@ impl Process {
             if let Err(error) = with_pipe(|pipe| pipe.receive(&mut requests)) {
                 return End::Lost(error.to_string());
             }
-            if !greeted && let Some(first) = requests.pop_front() {
+            if !greeted && let Some(first) = requests.take() {
                 let Task::Asked(ToWorker::Hello { protocol, version }) = first else {
                     return End::Lost("it did not say hello".to_owned());
                 };
@@ -249,7 +249,7 @@ impl Process {
                 self.place.published.store(tailer.closed(), SeqCst);
                 // Before the first look nothing says where the tail begins: a batch up to nowhere
                 // that says it is live would lose what was committed until then.
-                let request = tailer.has_looked().then(|| requests.pop_front()).flatten();
+                let request = tailer.has_looked().then(|| requests.take()).flatten();
                 match request {
                     Some(Task::Asked(ToWorker::Streams(open))) => {
                         self.place.streams.store(open, SeqCst);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Buf as _, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use memchr::memmem;
 
 const TXN_TS: &str = r#""txn_ts":"#;
 const CURSOR: &str = r#""cursor":""#;
@@ -82,8 +83,10 @@ impl Read {
             if line.starts_with(r#"{"type":"status""#) {
                 self.statuses += 1;
             } else if !line.trim_end().is_empty() {
-                let (_, behind) = line.rsplit_once(TXN_TS).expect("an event says its transaction");
-                self.event(behind);
+                // Behind the row, whose texts may say anything.
+                let at = memmem::rfind(line.as_bytes(), TXN_TS.as_bytes());
+                let at = at.expect("an event says its transaction") + TXN_TS.len();
+                self.event(&line[at..]);
             }
         }
     }

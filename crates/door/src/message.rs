@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::changes::{Changes, TailChange};
 
 /// Raised with every change to a type below. The worker refuses a server of another version.
-pub const PROTOCOL: u32 = 7;
+pub const PROTOCOL: u32 = 8;
 
 /// Numbers a request of the server's; the answer carries it.
 pub type RequestId = u64;
@@ -42,6 +42,9 @@ pub enum ToWorker {
     },
     /// Events of an open stream behind `from`, at most `limit`. Answered by a `Batch`, in parts, or `Refused`.
     Read { request: RequestId, grant: GrantId, from: Position, limit: u32 },
+    /// As many events more for a read that goes on, so that the worker need not stop in between. It does
+    /// nothing if the read has ended meanwhile.
+    More { request: RequestId, limit: u32 },
     /// One page of a feed. Answered by a `Page`, in parts, or `Refused`.
     Page { request: RequestId, access: Access, start: StartAt, page: PageAsked },
     /// Whether what was opened may still be read, and is followed up to now. Answered by `Polled`, behind the

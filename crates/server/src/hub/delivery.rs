@@ -128,6 +128,7 @@ impl State {
         let Rendered { chunks, bytes, damaged } = render_batch(stream, &batch, is_of_log);
         stream.spend(Cost { bytes: batch.cost.bytes + bytes, ..batch.cost });
         stream.push(&chunks);
+        stream.came(batch.events.len());
         if let Some(damaged) = damaged {
             return self.end(id, &unreadable(damaged));
         }
@@ -140,6 +141,7 @@ impl State {
             self.end(id, &refusal);
         } else if batch.goes_on {
             // The worker is at its next part already.
+            self.read_ahead(id);
         } else if batch.live {
             stream.enter(Phase::Live, self.looked_at.get(&stream.collection));
         } else if stream.queue.has_room() && !is_later {

@@ -78,7 +78,7 @@ pub(super) struct Followers {
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// What waits to be written to the worker. Bounded: a request is refused when `max_streams`
-    /// are unanswered, a stream has at most one read and one close in here, and there is at most
+    /// are unanswered, a stream has at most one read, two batches more for it and one close in here, and there is at most
     /// one count of streams.
     pub(super) outgoing: VecDeque<ToWorker>,
     last_request: RequestId,
@@ -136,8 +136,22 @@ impl State {
     /// The worker reads for a stream, and answers by that number.
     fn is_read(&mut self, id: StreamId, request: RequestId) {
         let Some(stream) = self.streams.get_mut(id) else { return };
-        stream.enter(Phase::Reading, self.looked_at.get(&stream.collection));
+        let phase = Phase::Reading { request, left: stream.batch };
+        stream.enter(phase, self.looked_at.get(&stream.collection));
         self.reads.insert(request, id);
+    }
+
+    /// Has the worker read on behind the batch that it is at, for a stream that is taken as fast as it comes:
+    /// the worker would else wait until all of the batch is rendered and nearly all of it taken.
+    pub(super) fn read_ahead(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        let Phase::Reading { request, left } = &mut stream.phase else { return };
+        let is_of_log = stream.position.rows_behind().is_none();
+        if is_of_log && *left < stream.batch && stream.queue.has_room() {
+            *left += stream.batch;
+            let more = ToWorker::More { request: *request, limit: stream.batch };
+            self.outgoing.push_back(more);
+        }
     }
 
     pub(super) fn next_request(&mut self) -> RequestId {
@@ -311,8 +325,10 @@ impl State {
 
     /// A stream's queue has room again.
     pub(super) fn room(&mut self, id: StreamId) {
-        if self.streams.get(id).is_some_and(|s| s.phase == Phase::Full) {
-            self.catch_up(id);
+        match self.streams.get(id).map(|stream| stream.phase) {
+            Some(Phase::Full) => self.catch_up(id),
+            Some(Phase::Reading { .. }) => self.read_ahead(id),
+            _ => {}
         }
     }
 

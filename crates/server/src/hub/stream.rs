@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use event_source_door::message::{GrantId, Opened, SourceId};
+use event_source_door::message::{GrantId, Opened, RequestId, SourceId};
 use event_source_model::cost::Cost;
 use event_source_model::event::{Refusal, View};
 use event_source_model::position::Position;
@@ -25,8 +25,8 @@ const BATCH_BYTES: usize = 512 * 1024;
 pub(super) enum Phase {
     /// From each tail. It stands at its own position or where the tail ends, whichever is later.
     Live,
-    /// From a batch that the worker was asked for.
-    Reading,
+    /// From a batch that the worker was asked for, of which so many events have not come yet.
+    Reading { request: RequestId, left: u32 },
     /// From the log, once its queue has room.
     Full,
 }
@@ -169,6 +169,13 @@ impl Stream {
             // little.
             let most = (BATCH_BYTES / average.max(1)).clamp(1, LARGEST_BATCH) as u32;
             self.batch = (self.batch * 2).min(most);
+        }
+    }
+
+    /// Some events of the batch that is read have come.
+    pub(super) fn came(&mut self, events: usize) {
+        if let Phase::Reading { left, .. } = &mut self.phase {
+            *left = left.saturating_sub(events as u32);
         }
     }
 

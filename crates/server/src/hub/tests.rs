@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use event_source_door::message::{
-    Access, Changes, Config, Opened, StartAt, Tail, ToServer, ToWorker,
+    Access, Batch, Changes, Config, Opened, RequestId, StartAt, Tail, ToServer, ToWorker,
 };
 use event_source_model::cost::Cost;
-use event_source_model::event::{EventType, Reason, Refusal, View};
+use event_source_model::event::{Event, EventType, Reason, Refusal, View};
+use event_source_model::events::Events;
 use event_source_model::image::{Column, Image, Shape};
 use event_source_model::net::NetChange;
 use event_source_model::position::Position;
@@ -120,18 +121,8 @@ fn opened() -> Opened {
 
 /// In `(since, since + 10]`: as many rows, each with a text of this length.
 fn tail(since: i64, rows: u32, length: usize) -> ToServer {
-    let columns = vec![Column { attnum: 1, name: "v".to_owned() }];
-    let image = Image {
-        shape: Arc::new(Shape { columns, key: Vec::new() }),
-        values: vec![Value::Text("x".repeat(length))],
-    };
-    let row = NetChange {
-        collection: COLLECTION,
-        key: None,
-        before: None,
-        after: Some(image),
-        rewrite: false,
-    };
+    let after = Some(image(length));
+    let row = NetChange { collection: COLLECTION, key: None, before: None, after, rewrite: false };
     let mut changes = Changes::default();
     for ordinal in 0..rows {
         let position = Position::at(since + 10, ordinal);
@@ -146,11 +137,50 @@ fn tail(since: i64, rows: u32, length: usize) -> ToServer {
     })
 }
 
+/// Of a row with a text of this length.
+fn image(length: usize) -> Image {
+    let columns = vec![Column { attnum: 1, name: "v".to_owned() }];
+    Image {
+        shape: Arc::new(Shape { columns, key: Vec::new() }),
+        values: vec![Value::Text("x".repeat(length))],
+    }
+}
+
+/// A part of a batch, in `(since, since + 10]`, behind which another one follows.
+fn part(request: RequestId, since: i64, rows: u32, length: usize) -> ToServer {
+    let mut events = Events::default();
+    for ordinal in 0..rows {
+        let (position, after) = (Position::at(since + 10, ordinal), Some(image(length)));
+        events.push(Event { kind: EventType::Add, position, key: None, before: None, after });
+    }
+    let batch = Batch {
+        events,
+        position: Position::after(since + 10),
+        goes_on: true,
+        live: false,
+        error: None,
+        cost: Cost::default(),
+    };
+    ToServer::Batch { request, batch }
+}
+
+/// The one thing that the worker is asked next, if anything.
+async fn asked(hub: &Hub) -> Option<ToWorker> {
+    let mut messages = tokio::time::timeout(Duration::from_secs(1), hub.outgoing()).await.ok()?;
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    messages.pop()
+}
+
 fn take(subscription: &Subscription) -> super::queue::Chunk {
     match subscription.poll_next(&Context::from_waker(Waker::noop()), false) {
         Poll::Ready(Next::Chunk(chunk)) => chunk,
         other => panic!("a chunk was expected, not {other:?}"),
     }
+}
+
+/// Takes whatever waits.
+fn take_all(subscription: &Subscription) {
+    while subscription.poll_next(&Context::from_waker(Waker::noop()), false).is_ready() {}
 }
 
 /// The error that is next, with nothing behind it.
@@ -353,4 +383,41 @@ async fn streams_over_the_limit_are_refused_and_a_closed_one_makes_room() {
     assert_eq!(refused.unwrap_err().reason, Reason::LimitExceeded);
     drop(one);
     follow(&hub, paced()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_worker_reads_on_for_a_stream_that_is_taken_as_it_comes_and_for_no_other() {
+    const LENGTH: usize = 1_900;
+    // Of such events one batch has no more than this.
+    const LARGEST: u32 = (512 * 1024 / LENGTH) as u32;
+    const PART: u32 = 16;
+    let hub = hub();
+    let stream = follow(&hub, format(Cut::Chunks, Pace::None)).await;
+    let Some(ToWorker::Read { request, limit, .. }) = asked(&hub).await else {
+        panic!("it begins with a read");
+    };
+    let (mut wanted, mut came) = (limit, 0);
+    let comes = async |came: &mut u32| {
+        hub.receive(part(request, 1000 + 10 * i64::from(*came), PART, LENGTH));
+        *came += PART;
+        match asked(&hub).await {
+            Some(ToWorker::More { request: of, limit }) if of == request => limit,
+            None => 0,
+            other => panic!("{other:?}"),
+        }
+    };
+    for _ in 0..100 {
+        wanted += comes(&mut came).await;
+        assert!(wanted > came, "the worker stands still");
+        assert!(wanted - came <= 2 * LARGEST, "{wanted} are wanted of which {came} came");
+        take_all(&stream);
+    }
+    // Nobody takes what comes now.
+    let before = wanted;
+    while came + PART <= wanted {
+        wanted += comes(&mut came).await;
+        assert!(wanted <= before + LARGEST, "more is read for a stream that stands still");
+    }
+    take_all(&stream);
+    assert!(matches!(asked(&hub).await, Some(ToWorker::More { .. })), "it is taken again");
 }
