@@ -81,9 +81,10 @@ pub fn measure(run: &Run) -> Outcome {
     ] {
         let part = outcome.ratio(subject, COPY, "catch-up");
         outcome.goal_at_least(format!("{subject}, over COPY"), part, limit).because(
-            "all cores are busy: of what worker and server take 57 % is the worker's (38 decoding and \
-             looking at changes, 12 the scan of index and heap), 43 % the server's rendering and sending; \
-             the rest is the client's",
+            "an event takes 0.6 us of the worker and 0.7 of the server, a row of COPY 0.55 of its backend; a \
+             third of the machine is idle beside a client that only counts, since parts of a millisecond pass \
+             from one to the other; an event of Fauna's takes the server 11,200 instructions to render, \
+             one of ours 4,900",
         );
     }
     outcome.note(format!(
