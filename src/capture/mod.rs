@@ -38,7 +38,7 @@ mod text;
 mod tree;
 mod trigger;
 mod truncate;
-mod truncated;
+pub mod truncated;
 mod version;
 
 pub(crate) use selected::Selected;
@@ -47,5 +47,4 @@ pub(crate) use selected::Selected;
 pub fn init() {
     table::watch_invalidations();
     dropped::init();
-    truncated::init();
 }

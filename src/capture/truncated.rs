@@ -14,11 +14,11 @@ use std::cell::{Cell, RefCell};
 use event_source_model::change::{Change, Side};
 use event_source_model::image::Image;
 use event_source_model::value::Value;
-use pgrx::pg_sys::{SubXactEvent, XactEvent};
 use pgrx::prelude::*;
 
 use crate::error::Result;
 use crate::log::buffer::Captured;
+use crate::order::ending;
 
 /// A table that is about to be emptied.
 struct Doomed {
@@ -34,20 +34,12 @@ thread_local! {
     static ANY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Registers for the ends of transactions; called once, when the library is loaded.
-pub(super) fn init() {
-    // SAFETY: the functions live as long as the library, which is never unloaded.
-    unsafe {
-        pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
-        pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut());
-    }
-}
-
 /// All rows of the table were captured as removed; it will be emptied.
 pub(super) fn begin(table: pg_sys::Oid) {
     // SAFETY: in a transaction.
     let since = unsafe { pg_sys::GetCurrentSubTransactionId() };
     let table = table.to_u32();
+    ending::await_it();
     DOOMED.with_borrow_mut(|doomed| {
         doomed.retain(|d| d.table != table);
         doomed.push(Doomed { table, since, born: Vec::new() });
@@ -139,8 +131,8 @@ fn is_there(relation: &pg_sys::RelationData, side: &Side) -> bool {
     }
 }
 
-/// A savepoint was rolled back, and with it what was noted under it.
-fn forget_since(subtransaction: pg_sys::SubTransactionId) {
+/// A savepoint was rolled back, and with it what was noted under it; with 0 the transaction ended.
+pub fn forget_since(subtransaction: pg_sys::SubTransactionId) {
     DOOMED.with(|doomed| {
         // A process that ends in the middle of a look needs it no more.
         if let Ok(mut doomed) = doomed.try_borrow_mut() {
@@ -151,38 +143,4 @@ fn forget_since(subtransaction: pg_sys::SubTransactionId) {
             ANY.set(!doomed.is_empty());
         }
     });
-}
-
-/// Called for every transaction of the server, and so not guarded before there is something to forget.
-unsafe extern "C-unwind" fn on_transaction(
-    event: XactEvent::Type,
-    _argument: *mut std::ffi::c_void,
-) {
-    use XactEvent as E;
-    if matches!(event, E::XACT_EVENT_COMMIT | E::XACT_EVENT_ABORT | E::XACT_EVENT_PREPARE) {
-        forget(0);
-    }
-}
-
-unsafe extern "C-unwind" fn on_subtransaction(
-    event: SubXactEvent::Type,
-    mine: pg_sys::SubTransactionId,
-    _parent: pg_sys::SubTransactionId,
-    _argument: *mut std::ffi::c_void,
-) {
-    if event == SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
-        forget(mine);
-    }
-}
-
-fn forget(since: pg_sys::SubTransactionId) {
-    if ANY.get() {
-        // SAFETY: it only touches this module's cells.
-        unsafe { forget_guarded(since) }
-    }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn forget_guarded(since: pg_sys::SubTransactionId) {
-    forget_since(since);
 }

@@ -20,6 +20,7 @@ use pgrx::pg_sys::{SubXactEvent, XactEvent};
 use pgrx::prelude::*;
 
 use super::{ending, now, prepared, resolving, shared, wake};
+use crate::capture::truncated;
 use crate::error::{Result, raised};
 use crate::log::{buffer, floor, retention, shapes};
 
@@ -116,6 +117,7 @@ fn leave(committed: bool) {
     buffer::forget();
     shapes::settle(committed);
     resolving::forget();
+    truncated::forget_since(0);
     ending::came();
     if !STAMPED.replace(false) {
         return;
@@ -158,6 +160,7 @@ unsafe extern "C-unwind" fn on_savepoint_of_awaited(
         SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
             buffer::subabort(mine);
             shapes::subabort(mine);
+            truncated::forget_since(mine);
         }
         _ => {}
     }

@@ -78,8 +78,8 @@ pub(super) struct Followers {
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// What waits to be written to the worker. Bounded: a request is refused when `max_streams`
-    /// are unanswered, a stream has at most one read, two batches more for it and one close in here, and there is at most
-    /// one count of streams.
+    /// are unanswered, a stream has at most one read, two batches more for it and one close in here,
+    /// and there is at most one count of streams.
     pub(super) outgoing: VecDeque<ToWorker>,
     last_request: RequestId,
     pub(super) pending: HashMap<RequestId, Pending>,
