@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use event_source_door::message::{PROTOCOL, ToServer, ToWorker};
+use event_source_pace::Pace;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -41,10 +42,6 @@ const SHORT_LIFE: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_millis(1000);
 /// A standby has no committers that would wake the worker.
 const STANDBY: Duration = Duration::from_millis(50);
-/// The longest that a look waits for company.
-const LONGEST_PAUSE: Duration = Duration::from_millis(10);
-/// More than this found in one look is several: then the next one waits, see [`pause_behind`].
-const SEVERAL: u32 = 3;
 
 thread_local! {
     /// For the exit callback: PostgreSQL exits without unwinding.
@@ -206,6 +203,7 @@ impl Process {
         let mut settler = Settler::new();
         let mut answerer = Answerer::new();
         let mut requests = Requests::default();
+        let mut pace = Pace::new(Instant::now());
         let mut greeted = false;
         let mut waiter = WaitSet::of(with_pipe(|pipe| pipe.fd()));
         loop {
@@ -286,15 +284,16 @@ impl Process {
                 }
                 None => {}
             }
+            let company = pace.behind(looked.transactions, Instant::now());
             let waiting = answerer.is_rechecking() || !requests.is_empty();
             if looked.more || (waiting && !with_pipe(|pipe| pipe.is_full())) {
                 continue;
             }
             let followed = greeted && answerer.sources.are_followed();
             let (for_room, full) = with_pipe(|pipe| (pipe.wants_write(), pipe.is_full()));
-            if followed && !full && looked.transactions > SEVERAL {
+            if followed && !full && !company.is_zero() {
                 // Nobody sets the latch meanwhile: this says nowhere that it waits.
-                waiter.wait(for_room, pause_behind(looked.transactions));
+                waiter.wait(for_room, company);
                 continue;
             }
             // While nobody follows, or the server has no room, news are nothing to stay awake for: the
@@ -326,12 +325,6 @@ impl Process {
 fn leave_to_another() -> ! {
     // SAFETY: on the process's only thread, outside a transaction.
     unsafe { compat::exit_process(1) }
-}
-
-/// How long the next look waits, without being woken, behind one that found several transactions. What a look
-/// costs (a flush, a snapshot, a message, two wake-ups) is shared by what it finds: under load by dozens.
-fn pause_behind(transactions: u32) -> Duration {
-    Duration::from_millis(1 + u64::from(transactions / 4)).min(LONGEST_PAUSE)
 }
 
 fn extension_gone() -> Error {
