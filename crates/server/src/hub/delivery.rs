@@ -4,11 +4,10 @@
 //! come, under one lock. A batch that is `live` is up to date with every tail before it. And an
 //! event at or before a stream's position is never queued. Nor is one once the stream's time is over.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use event_source_door::message::{Batch, SourceId, Tail, TailChange};
+use event_source_door::message::{Batch, Tail};
 use event_source_model::cost::Cost;
 use event_source_model::encoding::Damaged;
 use event_source_model::event::{EventType, Reason, Refusal, View};
@@ -19,12 +18,10 @@ use event_source_wire::shown::Shown;
 use super::memory::Held;
 use super::queue::Chunk;
 use super::renderer::Format;
+use super::sighting::{self, Sighting};
 use super::state::State;
 use super::stream::{Phase, Stream, StreamId};
 use crate::clock;
-
-/// The changes of a tail that one source sees, by index.
-type Seen = Vec<(usize, EventType)>;
 
 impl State {
     /// Hands a tail to every live stream that sees something of it, and keeps it.
@@ -41,8 +38,11 @@ impl State {
         let before = self.memory.end().cloned().unwrap_or_else(|| Position::after(tail.since));
         let (now, moment) = (clock::now(), Instant::now());
         let (mut slow, mut over, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
-        for (source, seen) in by_source(&tail) {
-            let Some(followers) = self.followers.get(&source) else { continue };
+        let sightings = sighting::by_source(&tail);
+        for seen in sightings.chunk_by(|one, next| one.source == next.source) {
+            let (first, last) = (seen[0], seen[seen.len() - 1]);
+            let Some(followers) = self.followers.get(&first.source) else { continue };
+            let [first, last] = [first, last].map(|seen| &tail.changes.list[seen.at].position);
             for (format, ids) in &followers.formats {
                 let mut shared: Option<Result<Vec<Arc<Chunk>>, Damaged>> = None;
                 for id in ids {
@@ -54,23 +54,21 @@ impl State {
                         over.push(*id);
                         continue;
                     }
-                    let first = &tail.changes.list[seen[0].0].position;
                     let is_shared = stream.is_ordinary() && *first > before;
                     let own;
                     let chunks = if is_shared && *first > stream.position {
                         let micros = micros(&tail, stream.collection);
                         &*shared.get_or_insert_with(|| {
-                            render(format, &followers.view, &tail, &seen, micros)
+                            render(format, &followers.view, &tail, seen, micros)
                         })
                     } else {
                         stream.advance(before.clone());
-                        own = render_wanted(stream, &tail, &seen);
+                        own = render_wanted(stream, &tail, seen);
                         &own
                     };
                     match chunks {
-                        Ok(chunks) if stream.offer(chunks, moment) => {
-                            let last = &tail.changes.list[seen[seen.len() - 1].0];
-                            stream.advance(last.position.clone());
+                        Ok(chunks) if stream.offer(chunks, moment, &mut self.readers) => {
+                            stream.advance(last.clone());
                         }
                         Ok(_) => {
                             stream.advance(before.clone());
@@ -200,8 +198,8 @@ fn remember(stream: &mut Stream, held: &mut Held) -> Result<(), Stopped> {
         return Err(Stopped::Full);
     }
     let tail = &held.tail;
-    let seen = seen_by(tail, stream.source);
-    let first = seen.first().map(|(at, _)| &tail.changes.list[*at].position);
+    let seen = sighting::by(tail, stream.source);
+    let first = seen.first().map(|first| &tail.changes.list[first.at].position);
     let wants_all = first.is_some_and(|first| *first > stream.position);
     let chunks = if wants_all && stream.is_ordinary() {
         whole(stream, held, &seen)
@@ -211,15 +209,15 @@ fn remember(stream: &mut Stream, held: &mut Held) -> Result<(), Stopped> {
     let tail = &held.tail;
     let chunks = chunks.map_err(Stopped::Damaged)?;
     stream.push(&chunks);
-    if let Some((last, _)) = seen.last() {
-        stream.advance(tail.changes.list[*last].position.clone());
+    if let Some(last) = seen.last() {
+        stream.advance(tail.changes.list[last.at].position.clone());
     }
     stream.advance(tail.end.clone());
     Ok(())
 }
 
 /// All that an ordinary stream sees of a tail in memory.
-fn whole(stream: &Stream, held: &mut Held, seen: &Seen) -> Result<Vec<Arc<Chunk>>, Damaged> {
+fn whole(stream: &Stream, held: &mut Held, seen: &[Sighting]) -> Result<Vec<Arc<Chunk>>, Damaged> {
     let Stream { source, format, view, .. } = stream;
     if let Some(chunks) = held.rendered(*source, format) {
         return Ok(chunks);
@@ -267,9 +265,13 @@ fn render_batch(stream: &Stream, batch: &Batch, is_of_log: bool) -> Rendered {
 }
 
 /// What a stream wants of a tail, rendered for it alone.
-fn render_wanted(stream: &Stream, tail: &Tail, seen: &Seen) -> Result<Vec<Arc<Chunk>>, Damaged> {
+fn render_wanted(
+    stream: &Stream,
+    tail: &Tail,
+    seen: &[Sighting],
+) -> Result<Vec<Arc<Chunk>>, Damaged> {
     let mut writing = stream.format.writing(&stream.view, micros(tail, stream.collection));
-    for (at, kind) in seen {
+    for Sighting { at, kind, .. } in seen {
         let position = &tail.changes.list[*at].position;
         if stream.wants(position) {
             let change = tail.changes.decode(*at)?;
@@ -284,11 +286,11 @@ fn render(
     format: &Format,
     view: &View,
     tail: &Tail,
-    seen: &Seen,
+    seen: &[Sighting],
     micros: u64,
 ) -> Result<Vec<Arc<Chunk>>, Damaged> {
     let mut writing = format.writing(view, micros);
-    for (at, kind) in seen {
+    for Sighting { at, kind, .. } in seen {
         let change = tail.changes.decode(*at)?;
         writing.event(shown(&tail.changes.list[*at].position, &change, *kind));
     }
@@ -314,23 +316,4 @@ fn shown<'a>(position: &'a Position, change: &'a NetChange, kind: EventType) -> 
         before: change.before.as_ref(),
         after: change.after.as_ref(),
     }
-}
-
-fn by_source(tail: &Tail) -> HashMap<SourceId, Seen> {
-    let mut sources: HashMap<SourceId, Seen> = HashMap::new();
-    for (at, change) in tail.changes.list.iter().enumerate() {
-        for (source, kind) in &change.seen_by {
-            sources.entry(*source).or_default().push((at, *kind));
-        }
-    }
-    sources
-}
-
-/// The changes of a tail that a source sees.
-pub(super) fn seen_by(tail: &Tail, source: SourceId) -> Seen {
-    let seen = |(at, change): (usize, &TailChange)| {
-        let kind = change.seen_by.iter().find(|(s, _)| *s == source)?.1;
-        Some((at, kind))
-    };
-    tail.changes.list.iter().enumerate().filter_map(seen).collect()
 }

@@ -1,7 +1,7 @@
 //! The hub as the door and the routes see it: a lock around the state, and requests that wait.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use event_source_door::message::{Access, Config, PageAsked, StartAt, ToServer, ToWorker};
@@ -135,11 +135,12 @@ impl Hub {
             ToServer::Stop => self.stop(),
             message => {
                 let limit = self.config.borrow().tail_memory_bytes as usize;
-                let (answer, is_asked) = {
+                let (answer, readers, is_asked) = {
                     let mut state = self.lock();
                     let answer = state.receive(self, message, limit);
-                    (answer, !state.outgoing.is_empty())
+                    (answer, std::mem::take(&mut state.readers), !state.outgoing.is_empty())
                 };
+                readers.into_iter().for_each(Waker::wake);
                 hand_out(answer);
                 // Most tails ask the worker for nothing: its writer need not wake up for each.
                 if is_asked {

@@ -10,6 +10,7 @@
 //! - [`hub`]: the door's and the routes' way in; the lock
 //! - [`state`]: what the lock protects, and how each message of the worker changes it
 //! - [`delivery`]: how events reach the streams: live, from memory, from the log
+//! - [`sighting`]: which source sees which change of a tail
 //! - [`stream`]: one stream: its position, its phase; [`table`]: all of them
 //! - [`memory`]: the recent stretch of the log
 //! - [`polls`]: pages of feeds that are polled at the end of the log, made of it
@@ -17,7 +18,7 @@
 //! - [`renderer`]: what a protocol is here: bytes for what happens
 //! - [`chunks`]: those bytes, cut
 //! - [`queue`]: the bounded queue between the hub and a response body
-//! - [`report`]: what `event_source.streams` shows
+//! - [`report`]: what time alone brings about
 
 mod chunks;
 mod delivery;
@@ -29,6 +30,7 @@ mod queue;
 mod renderer;
 mod report;
 mod shapes;
+mod sighting;
 mod state;
 mod stream;
 mod table;

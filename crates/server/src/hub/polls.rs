@@ -21,7 +21,7 @@ use event_source_model::events::Events;
 use event_source_model::position::{Cursor, Position};
 use tokio::sync::oneshot;
 
-use super::delivery::seen_by;
+use super::sighting;
 use super::state::{Pending, State};
 use crate::clock;
 
@@ -212,7 +212,8 @@ impl Recalled {
         let mut events = Events::default();
         let (mut bytes, mut last) = (0, None);
         let seen = tails.iter().flat_map(|tail| {
-            seen_by(tail, source).into_iter().map(|(at, kind)| (&tail.changes.list[at], kind))
+            let seen = sighting::by(tail, source).into_iter();
+            seen.map(|seen| (&tail.changes.list[seen.at], seen.kind))
         });
         let wanted = seen.filter(|(change, _)| change.position > from && change.position <= end);
         tails.iter().for_each(|tail| events.know(&tail.changes.shapes));

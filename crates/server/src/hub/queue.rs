@@ -55,21 +55,25 @@ struct Inner {
 
 impl Queue {
     /// Takes all chunks, or none when they do not fit; then [`Queue::poll`] will report room.
-    /// An empty queue takes anything: an event larger than the limit must pass, too.
-    pub(super) fn offer(&self, chunks: &[Arc<Chunk>]) -> bool {
+    /// An empty queue takes anything: an event larger than the limit must pass, too. A reader that waits
+    /// is added to `readers`, and whoever has them wakes them.
+    pub(super) fn offer(&self, chunks: &[Arc<Chunk>], readers: &mut Vec<Waker>) -> bool {
         let mut inner = self.lock();
         let size: usize = chunks.iter().map(|c| c.bytes.len()).sum();
         if !inner.chunks.is_empty() && inner.bytes + size > LIMIT {
             inner.awaited = true;
             return false;
         }
-        inner.push(chunks);
+        inner.add(chunks);
+        readers.extend(inner.reader.take());
         true
     }
 
     /// Takes all chunks, whatever is there.
     pub(super) fn push(&self, chunks: &[Arc<Chunk>]) {
-        self.lock().push(chunks);
+        let mut inner = self.lock();
+        inner.add(chunks);
+        inner.wake();
     }
 
     /// Whether there is room for a batch; if not, [`Queue::poll`] will report it.
@@ -127,10 +131,9 @@ impl Queue {
 }
 
 impl Inner {
-    fn push(&mut self, chunks: &[Arc<Chunk>]) {
+    fn add(&mut self, chunks: &[Arc<Chunk>]) {
         self.bytes += chunks.iter().map(|c| c.bytes.len()).sum::<usize>();
         self.chunks.extend(chunks.iter().cloned());
-        self.wake();
     }
 
     /// The first chunk with those behind it that fit.

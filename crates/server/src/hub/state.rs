@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::task::Waker;
 
 use event_source_door::message::{
     Access, First, GrantId, Opened, PageAsked, RequestId, SourceId, StartAt, ToServer, ToWorker,
@@ -94,6 +95,9 @@ pub(super) struct State {
     /// By collection: what was evaluated of the tail since the server began.
     pub(super) looked_at: HashMap<u64, Cost>,
     pub(super) shapes: Shapes,
+    /// Those who wait for what was just queued. Woken once the lock is gone, all together: one that is woken
+    /// before its connection's other streams have theirs writes by itself, and they again.
+    pub(super) readers: Vec<Waker>,
     pub(super) report: Report,
 }
 

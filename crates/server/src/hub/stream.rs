@@ -1,6 +1,7 @@
 //! One stream: where it is, and from where it gets what comes next.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
 use event_source_door::message::{GrantId, Opened, RequestId, SourceId};
@@ -130,9 +131,14 @@ impl Stream {
         }
     }
 
-    /// Queues events unless the queue is full. It is `now`.
-    pub(super) fn offer(&mut self, chunks: &[Arc<Chunk>], now: Instant) -> bool {
-        let taken = self.queue.offer(chunks);
+    /// Queues events unless the queue is full. It is `now`; a reader that waits for them is added to `readers`.
+    pub(super) fn offer(
+        &mut self,
+        chunks: &[Arc<Chunk>],
+        now: Instant,
+        readers: &mut Vec<Waker>,
+    ) -> bool {
+        let taken = self.queue.offer(chunks, readers);
         if taken {
             self.count(chunks, now);
         }

@@ -1,8 +1,8 @@
 //! What cannot be seen from outside: which bytes are the same ones.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -253,6 +253,40 @@ async fn a_change_that_cannot_be_read_ends_the_streams_that_want_it_and_no_other
     let late = follow_until(&hub, paced(), None).await;
     let ending = ending(&late);
     assert!(ending.contains("Internal: the log entry is damaged"), "{ending}");
+}
+
+/// Looks at both streams as soon as it is woken, and notes how many have something.
+struct Looking {
+    streams: Arc<[Subscription; 2]>,
+    found: Mutex<Vec<usize>>,
+}
+
+impl Wake for Looking {
+    fn wake(self: Arc<Self>) {
+        let has_some = |stream: &&Subscription| {
+            stream.poll_next(&Context::from_waker(Waker::noop()), false).is_ready()
+        };
+        let found = self.streams.iter().filter(has_some).count();
+        self.found.lock().unwrap().push(found);
+    }
+}
+
+/// One that is woken earlier writes by itself, and its connection again for each of the others.
+#[tokio::test]
+async fn readers_are_woken_once_all_of_them_have_what_they_get() {
+    let hub = hub();
+    hub.receive(tail(990, 0, 0));
+    // Of two formats, so that each is rendered for itself.
+    let first = follow(&hub, paced()).await;
+    let second = follow(&hub, format(Cut::Chunks, Pace::None)).await;
+    let streams = Arc::new([first, second]);
+    let looking = Arc::new(Looking { streams: Arc::clone(&streams), found: Mutex::default() });
+    let waker = Waker::from(Arc::clone(&looking));
+    for stream in &*streams {
+        assert!(stream.poll_next(&Context::from_waker(&waker), false).is_pending());
+    }
+    hub.receive(tail(1000, 1, 10));
+    assert_eq!(*looking.found.lock().unwrap(), [2, 0]);
 }
 
 #[tokio::test]

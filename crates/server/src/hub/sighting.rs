@@ -1,0 +1,32 @@
+//! Which source sees which change of a tail.
+
+use event_source_door::message::{SourceId, Tail};
+use event_source_model::event::EventType;
+
+/// A source sees a change.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sighting {
+    pub(super) source: SourceId,
+    /// Where the change is in the tail.
+    pub(super) at: usize,
+    pub(super) kind: EventType,
+}
+
+/// Of all sources, each one's together and in the order of the tail. The sources come in the order in which
+/// they were opened, so that streams of one connection, which are near each other in memory, follow each other.
+pub(super) fn by_source(tail: &Tail) -> Vec<Sighting> {
+    let mut sightings: Vec<Sighting> = all(tail).collect();
+    sightings.sort_by_key(|sighting| sighting.source);
+    sightings
+}
+
+/// Of one source.
+pub(super) fn by(tail: &Tail, source: SourceId) -> Vec<Sighting> {
+    all(tail).filter(|sighting| sighting.source == source).collect()
+}
+
+fn all(tail: &Tail) -> impl Iterator<Item = Sighting> {
+    tail.changes.list.iter().enumerate().flat_map(|(at, change)| {
+        change.seen_by.iter().map(move |&(source, kind)| Sighting { source, at, kind })
+    })
+}
