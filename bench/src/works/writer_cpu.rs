@@ -27,10 +27,10 @@ struct Subject {
 }
 
 pub fn measure(run: &Run) -> Outcome {
-    let transactions = run.pick(8_000, 2_000);
+    let transactions = run.pick(4_000, 2_000);
     // A sample is the mean of so many short ones, so that the turns are short: what else the machine does
     // changes within seconds.
-    let slices = run.pick(4, 2);
+    let slices = run.pick(8, 2);
     let of_slices = |samples: &[f64]| means(samples, slices);
     // Beside the plain table, from which it should not differ.
     let (plain, others) = COMPARED.split_at(1);
