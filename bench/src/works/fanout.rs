@@ -11,7 +11,7 @@ use crate::work::{Better, Outcome, Run};
 const WINDOW: u64 = 16;
 
 pub fn measure(run: &Run) -> Outcome {
-    let time = Duration::from_millis(run.pick(1000, 400));
+    let time = Duration::from_millis(run.pick(700, 400));
     let load = Load { window: WINDOW, together: 1, time };
     let mut outcome =
         Outcome::new("Events delivered to the streams of one source", "k/s", Better::Higher);

@@ -12,7 +12,7 @@ const DELIVERIES: f64 = 10_000.0;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn measure(run: &Run) -> Outcome {
-    let time = Duration::from_secs(run.pick(3, 1));
+    let time = Duration::from_secs(run.pick(2, 1));
     let mut outcome =
         Outcome::new("From an event to its readers, 10,000 deliveries/s", "ms", Better::Lower);
     let mut slowest = Vec::new();

@@ -62,8 +62,9 @@ pub fn measure(run: &Run) -> Outcome {
             1.2,
         )
         .because(
-            "the worker's part is the same; each change is a frame of a stream of its own, which wakes up, \
-             where those of one source share a frame and its write: the server's part is four times as much",
+            "each change is a frame of a stream of its own, whose state is in no cache of the processor, where \
+             those of one source share a frame and its write: by profile 8 us of the server instead of 2, of \
+             the worker 6 instead of 5",
         );
     }
     outcome
