@@ -34,16 +34,18 @@ pub fn open(segment: usize, xid: u64) -> Result<Scan> {
     scan(segment, xid, None, ScanDirection::ForwardScanDirection)
 }
 
-/// Its change rows from a place of the index on.
-fn from(segment: usize, xid: u64, place: &[u8]) -> Result<Scan> {
-    let at = (pg_sys::BTGreaterEqualStrategyNumber, BYTEA_GREATER_EQUAL, Varlena::of(place));
-    scan(segment, xid, Some(at), ScanDirection::ForwardScanDirection)
+/// Its change rows from a place in a run on.
+fn from(segment: usize, xid: u64, run: u32, at: &[u8]) -> Result<Scan> {
+    let at = Varlena::of(&place(run, at));
+    let bound = (pg_sys::BTGreaterEqualStrategyNumber, BYTEA_GREATER_EQUAL, at);
+    scan(segment, xid, Some(bound), ScanDirection::ForwardScanDirection)
 }
 
-/// Its change rows down from a place of the index.
-fn down_from(segment: usize, xid: u64, place: &[u8]) -> Result<Scan> {
-    let at = (pg_sys::BTLessEqualStrategyNumber, BYTEA_LESS_EQUAL, Varlena::of(place));
-    scan(segment, xid, Some(at), ScanDirection::BackwardScanDirection)
+/// Its change rows down from a place in a run.
+fn down_from(segment: usize, xid: u64, run: u32, at: &[u8]) -> Result<Scan> {
+    let at = Varlena::of(&place(run, at));
+    let bound = (pg_sys::BTLessEqualStrategyNumber, BYTEA_LESS_EQUAL, at);
+    scan(segment, xid, Some(bound), ScanDirection::BackwardScanDirection)
 }
 
 fn scan(
@@ -129,8 +131,8 @@ impl Runs {
             run.look(None)?;
         }
         let mut changes = Vec::new();
-        while run.rest.front().is_some_and(|(next, _)| next == place) {
-            changes.extend(run.rest.pop_front().map(|(_, change)| change).unwrap_or_default());
+        while let Some((_, change)) = run.rest.pop_front_if(|(next, _)| next == place) {
+            changes.extend(change);
         }
         self.put_next(at, None)?;
         Ok(changes)
@@ -147,7 +149,7 @@ impl Runs {
 impl Run {
     /// The first run from a number on, at its beginning.
     fn first(segment: usize, xid: u64, number: u32) -> Result<Option<Self>> {
-        let mut scan = from(segment, xid, &place(number, &[]))?;
+        let mut scan = from(segment, xid, number, &[])?;
         if !scan.next() {
             return Ok(None);
         }
@@ -161,7 +163,7 @@ impl Run {
         if first.as_slice() > behind {
             return Ok(Some(self));
         }
-        let mut found = down_from(segment, xid, &place(self.number, behind))?;
+        let mut found = down_from(segment, xid, self.number, behind)?;
         if !found.next() {
             return Err(damaged());
         }
@@ -169,7 +171,7 @@ impl Run {
         if found.bytes(PAYLOAD).ok_or_else(damaged)?.is_empty() {
             return Ok(None);
         }
-        let mut scan = from(segment, xid, &place(self.number, &begin))?;
+        let mut scan = from(segment, xid, self.number, &begin)?;
         let is_on_part = scan.next();
         Ok(Some(Self { scan, is_on_part, ..self }))
     }
