@@ -40,9 +40,8 @@ impl State {
         let (mut slow, mut over, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
         let sightings = sighting::by_source(&tail);
         for seen in sightings.chunk_by(|one, next| one.source == next.source) {
-            let (first, last) = (seen[0], seen[seen.len() - 1]);
-            let Some(followers) = self.followers.get(&first.source) else { continue };
-            let [first, last] = [first, last].map(|seen| &tail.changes.list[seen.at].position);
+            let Some(followers) = self.followers.get(&seen[0].source) else { continue };
+            let (first, last) = (seen[0].position(&tail), seen[seen.len() - 1].position(&tail));
             for (format, ids) in &followers.formats {
                 let mut shared: Option<Result<Vec<Arc<Chunk>>, Damaged>> = None;
                 for id in ids {
@@ -199,7 +198,7 @@ fn remember(stream: &mut Stream, held: &mut Held) -> Result<(), Stopped> {
     }
     let tail = &held.tail;
     let seen = sighting::by(tail, stream.source);
-    let first = seen.first().map(|first| &tail.changes.list[first.at].position);
+    let first = seen.first().map(|first| first.position(tail));
     let wants_all = first.is_some_and(|first| *first > stream.position);
     let chunks = if wants_all && stream.is_ordinary() {
         whole(stream, held, &seen)
@@ -210,7 +209,7 @@ fn remember(stream: &mut Stream, held: &mut Held) -> Result<(), Stopped> {
     let chunks = chunks.map_err(Stopped::Damaged)?;
     stream.push(&chunks);
     if let Some(last) = seen.last() {
-        stream.advance(tail.changes.list[last.at].position.clone());
+        stream.advance(last.position(tail).clone());
     }
     stream.advance(tail.end.clone());
     Ok(())
@@ -271,11 +270,11 @@ fn render_wanted(
     seen: &[Sighting],
 ) -> Result<Vec<Arc<Chunk>>, Damaged> {
     let mut writing = stream.format.writing(&stream.view, micros(tail, stream.collection));
-    for Sighting { at, kind, .. } in seen {
-        let position = &tail.changes.list[*at].position;
+    for seen in seen {
+        let position = seen.position(tail);
         if stream.wants(position) {
-            let change = tail.changes.decode(*at)?;
-            writing.event(shown(&stream.stamp(position.clone()), &change, *kind));
+            let change = tail.changes.decode(seen.at)?;
+            writing.event(shown(&stream.stamp(position.clone()), &change, seen.kind));
         }
     }
     Ok(writing.end())
@@ -290,9 +289,9 @@ fn render(
     micros: u64,
 ) -> Result<Vec<Arc<Chunk>>, Damaged> {
     let mut writing = format.writing(view, micros);
-    for Sighting { at, kind, .. } in seen {
-        let change = tail.changes.decode(*at)?;
-        writing.event(shown(&tail.changes.list[*at].position, &change, *kind));
+    for seen in seen {
+        let change = tail.changes.decode(seen.at)?;
+        writing.event(shown(seen.position(tail), &change, seen.kind));
     }
     Ok(writing.end())
 }

@@ -2,6 +2,7 @@
 
 use event_source_door::message::{SourceId, Tail};
 use event_source_model::event::EventType;
+use event_source_model::position::Position;
 
 /// A source sees a change.
 #[derive(Clone, Copy, Debug)]
@@ -10,6 +11,13 @@ pub(super) struct Sighting {
     /// Where the change is in the tail.
     pub(super) at: usize,
     pub(super) kind: EventType,
+}
+
+impl Sighting {
+    /// The position of the change.
+    pub(super) fn position(self, tail: &Tail) -> &Position {
+        &tail.changes.list[self.at].position
+    }
 }
 
 /// Of all sources, each one's together and in the order of the tail. The sources come in the order in which
