@@ -10,6 +10,7 @@ use super::{runs, segment, shapes};
 use crate::error::Result;
 use crate::pg::relation::Relation;
 use crate::pg::snapshot::ActiveSnapshot;
+use crate::pg::unguarded;
 
 /// Where a stamp row was written, so that it can be taken back.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +67,8 @@ pub fn run(segment: usize, number: u32, payload: &[u8]) -> Result<()> {
 
 /// The 64-bit number of the top-level transaction, which all its rows carry.
 pub fn top_xid() -> u64 {
-    // SAFETY: in a transaction that writes.
-    let xid = unsafe { pg_sys::GetTopFullTransactionId() };
-    xid.value
+    unguarded::top_xid_if_any().unwrap_or_else(|| {
+        // SAFETY: in a transaction that writes.
+        unsafe { pg_sys::GetTopFullTransactionId() }.value
+    })
 }

@@ -28,6 +28,7 @@ use super::{segment, shapes, transaction as logged};
 use crate::error::{Error, Kind, Result};
 use crate::order::prepared::{Patience, stamp_committed};
 use crate::order::{self, ending, prime, shared, transaction};
+use crate::pg::unguarded;
 
 #[derive(Debug, Default)]
 struct Buffer {
@@ -116,8 +117,7 @@ pub fn push_captured(captured: &Captured<'_>) -> Result<()> {
         )
         .hint("name event_source first in shared_preload_libraries"));
     }
-    // SAFETY: in a transaction.
-    let current = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    let current = unguarded::current_subtransaction();
     let full = BUFFER.with_borrow_mut(|buffer| {
         let fired = buffer.fired;
         buffer.fired += 1;

@@ -33,7 +33,12 @@ thread_local! {
 
 /// Whether so much was written that the keeper should look.
 pub fn is_due(written: u64) -> bool {
-    written >= settings::log_policy().segment_bytes() / PART
+    written >= much()
+}
+
+/// How much that is.
+fn much() -> u64 {
+    settings::log_policy().segment_bytes() / PART
 }
 
 /// Counts what a writer wrote, and has the keeper called when it is much.
@@ -42,7 +47,8 @@ pub(super) fn wrote(bytes: u64) -> Result<()> {
     // SAFETY: set when the backend connected.
     let Some(entry) = shared.database(unsafe { pg_sys::MyDatabaseId }) else { return Ok(()) };
     let before = entry.written.fetch_add(bytes, SeqCst);
-    if !is_due(before) && is_due(before + bytes) {
+    let much = much();
+    if before < much && before + bytes >= much {
         wake::set_latch(shared.launcher_proc.load(SeqCst));
     }
     Ok(())

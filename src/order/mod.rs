@@ -30,6 +30,7 @@ pub use history::history_id;
 pub use start::start_position;
 
 use crate::error::{Error, Kind, Result};
+use crate::pg::unguarded;
 
 /// Called once, in the postmaster.
 pub fn init() {
@@ -45,9 +46,7 @@ pub fn writable() -> Result<()> {
 
 /// Microseconds since 1970.
 pub fn now() -> i64 {
-    // SAFETY: reads the system clock.
-    let since_2000 = unsafe { pgrx::pg_sys::GetCurrentTimestamp() };
-    since_2000 + event_source_model::time::EPOCH_MICROS
+    unguarded::now() + event_source_model::time::EPOCH_MICROS
 }
 
 fn not_loaded() -> Error {

@@ -30,7 +30,9 @@ const LINE: usize = 64;
 pub struct Shared {
     pub clock: Clock,
     databases: [Database; DATABASES],
-    pub workers: [Worker; WORKERS],
+    places: [Worker; WORKERS],
+    /// So many of the first places have had a worker.
+    filled: AtomicU32,
     /// Raised by each launcher that starts; workers of an older one end.
     pub launcher: AtomicU32,
     /// The launcher's number among the processes, for its latch; -1 before it started.
@@ -125,6 +127,19 @@ impl Shared {
         &self.slots()[compat::my_backend_index()]
     }
 
+    /// A worker that starts gets the place that the launcher chose. Before it says for the first time that it
+    /// waits, so that whoever commits behind that finds it there.
+    pub fn fill_place(&self, place: usize) -> &Worker {
+        self.filled.fetch_max(place as u32 + 1, SeqCst);
+        &self.places[place]
+    }
+
+    /// The workers of now, and places of earlier ones. The places that never had one are some sixty cache
+    /// lines, at which each commit would look.
+    pub fn workers(&self) -> &[Worker] {
+        &self.places[..self.filled.load(SeqCst) as usize]
+    }
+
     /// The databases that somebody used since the server started.
     pub fn databases_in_use(&self) -> impl Iterator<Item = (pg_sys::Oid, &Database)> {
         let used = |entry: &&Database| entry.primed.load(SeqCst);
@@ -133,9 +148,15 @@ impl Shared {
 
     /// What is known of a database; `None` when more of them are in use than there are places.
     pub fn database(&self, oid: pg_sys::Oid) -> Option<&Database> {
+        let oid = oid.to_u32();
         self.databases.iter().find(|entry| {
-            let holder = entry.oid.compare_exchange(0, oid.to_u32(), SeqCst, SeqCst);
-            holder.is_ok() || holder == Err(oid.to_u32())
+            // To exchange takes the cache line away from all other processors, whatever is found there.
+            let mut holder = entry.oid.load(SeqCst);
+            if holder == 0 {
+                let taken = entry.oid.compare_exchange(0, oid, SeqCst, SeqCst);
+                holder = taken.err().unwrap_or(oid);
+            }
+            holder == oid
         })
     }
 }

@@ -23,7 +23,7 @@ pub const FOR_ANYBODY: u32 = 2;
 pub fn wake(shared: &Shared, committed: bool) {
     // SAFETY: set when the backend connected.
     let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    for worker in &shared.workers {
+    for worker in shared.workers() {
         let concerned = match worker.waiting.load(SeqCst) {
             FOR_COMMIT => committed && worker.database.load(SeqCst) == database,
             FOR_ANYBODY => true,

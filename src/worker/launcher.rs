@@ -82,7 +82,7 @@ pub extern "C-unwind" fn event_source_launcher(_argument: pg_sys::Datum) {
 
 /// Workers of a launcher that died look at its number when they are woken.
 fn end_orphans(shared: &Shared) {
-    for worker in &shared.workers {
+    for worker in shared.workers() {
         if worker.pid.load(SeqCst) != 0 {
             wake::set_latch(worker.proc_number.load(SeqCst));
         }

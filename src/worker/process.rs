@@ -73,7 +73,7 @@ pub extern "C-unwind" fn event_source_worker(argument: pg_sys::Datum) {
     backend::pin_settings();
     // SAFETY: reads shared state.
     let standby = unsafe { pg_sys::RecoveryInProgress() };
-    let place = &shared.workers[place];
+    let place = shared.fill_place(place);
     let mut process =
         Process { database, place, shared, generation, standby, history: history_id() };
     process.claim_place();

@@ -38,7 +38,7 @@ fn raw_status() -> TableIterator<
     let holder = held.min().and_then(|(_, index)| compat::backend_of_index(index));
     // SAFETY: set when the backend connected.
     let database = unsafe { pg_sys::MyDatabaseId };
-    let mut workers = shared.workers.iter();
+    let mut workers = shared.workers().iter();
     let worker = workers.find(|w| w.database.load(SeqCst) == database.to_u32());
     let pid = |pid: i32| (pid != 0).then_some(pid);
     let entry = shared.database(database);
