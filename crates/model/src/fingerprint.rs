@@ -18,8 +18,10 @@ pub const NONE: u64 = 0;
 /// The stamps that a reader has passed last.
 #[derive(Debug)]
 pub struct Window {
-    /// Ascending, each with its mark.
+    /// Ascending, each with the sum of the marks from some one on to it: a fingerprint is a difference.
     stamps: VecDeque<(i64, u64)>,
+    /// The sum in front of the first.
+    before: u64,
     /// Every stamp above this, up to the last one passed, is in here.
     above: i64,
     /// The one at `above` was left out, since there are too many.
@@ -29,19 +31,23 @@ pub struct Window {
 impl Window {
     /// Of a reader who starts above `txn_ts`.
     pub fn above(txn_ts: i64) -> Self {
-        Self { stamps: VecDeque::new(), above: txn_ts, full: false }
+        Self { stamps: VecDeque::new(), before: 0, above: txn_ts, full: false }
     }
 
     /// The next stamp is passed. One that was passed before, by a reader who tries again, counts once.
     pub fn push(&mut self, txn_ts: i64, history: u64) {
-        if self.stamps.back().is_some_and(|&(last, _)| txn_ts <= last) {
+        let last = self.stamps.back().copied();
+        if last.is_some_and(|(last, _)| txn_ts <= last) {
             return;
         }
-        if self.stamps.len() == MOST {
-            self.above = self.stamps.pop_front().map_or(self.above, |(first, _)| first);
+        let sum = last.map_or(self.before, |(_, sum)| sum).wrapping_add(mark(txn_ts, history));
+        if self.stamps.len() == MOST
+            && let Some(first) = self.stamps.pop_front()
+        {
+            (self.above, self.before) = first;
             self.full = true;
         }
-        self.stamps.push_back((txn_ts, mark(txn_ts, history)));
+        self.stamps.push_back((txn_ts, sum));
     }
 
     /// For a stamp that was written above `closed`, those in `(closed, missing]` are still to be
@@ -55,7 +61,8 @@ impl Window {
         self.full = self.stamps.len() == MOST;
         self.above = if self.full { txn_ts } else { txn_ts - 1 };
         if !self.full {
-            self.stamps.push_front((txn_ts, mark(txn_ts, history)));
+            self.stamps.push_front((txn_ts, self.before));
+            self.before = self.before.wrapping_sub(mark(txn_ts, history));
         }
         !self.full
     }
@@ -70,10 +77,27 @@ impl Window {
         if closed < self.above {
             return NONE;
         }
-        let range = self.stamps.partition_point(|&(at, _)| at <= closed)
-            ..self.stamps.partition_point(|&(at, _)| at <= txn_ts);
-        let marks = self.stamps.range(range).map(|&(_, mark)| mark);
-        marks.fold(0, u64::wrapping_add).max(NONE + 1)
+        self.sum_up_to(txn_ts).wrapping_sub(self.sum_up_to(closed)).max(NONE + 1)
+    }
+
+    /// Looked for from the end on: what is asked for was passed a moment ago.
+    fn sum_up_to(&self, txn_ts: i64) -> u64 {
+        let is_behind = |at: usize| self.stamps[at].0 > txn_ts;
+        let (mut to, mut step) = (self.stamps.len(), 1);
+        while step <= to && is_behind(to - step) {
+            to -= step;
+            step *= 2;
+        }
+        let mut from = to.saturating_sub(step);
+        while from < to {
+            let middle = from.midpoint(to);
+            if is_behind(middle) {
+                to = middle;
+            } else {
+                from = middle + 1;
+            }
+        }
+        to.checked_sub(1).map_or(self.before, |last| self.stamps[last].1)
     }
 }
 
