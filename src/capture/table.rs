@@ -7,7 +7,6 @@
 //! an invalidation.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use event_source_model::encoding::Values;
 use event_source_model::image::{Image, Shape};
 use event_source_model::payload::{self, ShapeId};
 use pgrx::prelude::*;
+use rustc_hash::FxHashMap;
 
 use super::catalog;
 use super::encode::{Encoder, Needs, identical};
@@ -31,6 +31,8 @@ use crate::pg::pinned::PinnedSettings;
 pub(super) struct Table {
     /// The id of the capture; `None` when the table is not captured (any more).
     pub(super) collection: Option<u64>,
+    /// The trigger that was last found to be of this capture.
+    pub(super) trigger: Cell<pg_sys::Oid>,
     shape: Arc<Shape>,
     shape_id: ShapeId,
     shape_bytes: Vec<u8>,
@@ -55,7 +57,7 @@ struct ColumnReader {
 }
 
 thread_local! {
-    static TABLES: RefCell<HashMap<pg_sys::Oid, Rc<Table>>> = RefCell::default();
+    static TABLES: RefCell<FxHashMap<pg_sys::Oid, Rc<Table>>> = RefCell::default();
     /// Counts invalidations, so that a table built from what is stale is not kept.
     static INVALIDATIONS: Cell<u64> = const { Cell::new(0) };
 }
@@ -104,8 +106,17 @@ impl Table {
         let generated = Generated::of(root, places.collect());
         let shape = Arc::new(Shape { key: key.collect(), columns: shown });
         let (shape_id, shape_bytes) = ShapeId::of(&shape);
-        let stored = Cell::new(0);
-        Self { collection, shape, shape_id, shape_bytes, stored, columns, generated, needs }
+        Self {
+            collection,
+            trigger: Cell::new(pg_sys::InvalidOid),
+            shape,
+            shape_id,
+            shape_bytes,
+            stored: Cell::new(0),
+            columns,
+            generated,
+            needs,
+        }
     }
 
     /// The settings under which images must be made: enter once, make both images.

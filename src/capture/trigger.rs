@@ -41,18 +41,28 @@ impl Call<'_> {
     /// When the trigger is of another capture than the table's: an id in a trigger that somebody
     /// made or restored by hand must not write into the collection of somebody else.
     pub(super) fn collection(&self, table: &Table) -> Result<Option<u64>> {
+        // SAFETY: the call is of a trigger.
+        let trigger = unsafe { &*self.data.tg_trigger };
+        if table.trigger.get() == trigger.tgoid {
+            // With another argument it would be another one, or the relation's cache entry a new one.
+            return Ok(table.collection);
+        }
         // SAFETY: a trigger has `tgnargs` arguments, which are C strings.
-        let argument = unsafe {
-            let trigger = &*self.data.tg_trigger;
-            (trigger.tgnargs == 1).then(|| CStr::from_ptr(*trigger.tgargs))
-        };
+        let argument = (trigger.tgnargs == 1).then(|| unsafe { CStr::from_ptr(*trigger.tgargs) });
         match (table.collection, argument.and_then(|a| a.to_str().ok()?.parse().ok())) {
-            (Some(captured), Some(id)) if captured == id => Ok(Some(id)),
-            (None, Some::<u64>(_)) => Ok(None),
-            _ => Err(Error::new(Kind::NotCaptured, "the trigger is of another capture")
-                .hint("call event_source.release and then event_source.capture for the table")),
+            (Some(captured), Some(id)) if captured != id => Err(of_another()),
+            (_, None::<u64>) => Err(of_another()),
+            _ => {
+                table.trigger.set(trigger.tgoid);
+                Ok(table.collection)
+            }
         }
     }
+}
+
+fn of_another() -> Error {
+    Error::new(Kind::NotCaptured, "the trigger is of another capture")
+        .hint("call event_source.release and then event_source.capture for the table")
 }
 
 /// `event_source.capture_row(capture id)`, the trigger function.

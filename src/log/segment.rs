@@ -4,12 +4,12 @@
 //! was dropped and made anew is found. Runs in every process that reads or writes the log.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ffi::CString;
 use std::fmt::Display;
 use std::sync::atomic::Ordering::SeqCst;
 
 use pgrx::prelude::*;
+use rustc_hash::FxHashMap;
 
 use super::{SEGMENTS, row, scan, shapes};
 use crate::error::{Error, Kind, Result};
@@ -21,7 +21,7 @@ struct Known {
     stamps: [Option<pg_sys::Oid>; SEGMENTS],
     changes: [Option<pg_sys::Oid>; SEGMENTS],
     shapes: Option<pg_sys::Oid>,
-    indexes: HashMap<pg_sys::Oid, Index>,
+    indexes: FxHashMap<pg_sys::Oid, Index>,
     /// Counts invalidations, so that what was found before one is not kept behind it.
     invalidations: u64,
 }

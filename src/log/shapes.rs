@@ -9,7 +9,7 @@
 //! called where nothing may fail.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use event_source_model::change::Change;
@@ -17,6 +17,7 @@ use event_source_model::image::Shape;
 use event_source_model::payload::{self, ShapeId};
 use pgrx::pg_sys;
 use pgrx::pg_sys::ScanDirection;
+use rustc_hash::FxHashMap;
 
 use super::scan::Scan;
 use super::segment;
@@ -31,7 +32,7 @@ const SHAPE: usize = 1;
 const MOST_FOUND: usize = 10_000;
 
 thread_local! {
-    static FOUND: RefCell<HashMap<ShapeId, Arc<Shape>>> = RefCell::default();
+    static FOUND: RefCell<FxHashMap<ShapeId, Arc<Shape>>> = RefCell::default();
     /// What this transaction has stored, and in which subtransaction.
     static STORED: RefCell<Vec<pg_sys::SubTransactionId>> = const { RefCell::new(Vec::new()) };
     static AGE: Cell<u64> = const { Cell::new(1) };
