@@ -8,7 +8,10 @@ mod tests {
 
     use event_source_model::event::EventType::{self, Add, Remove, Update};
     use event_source_model::image::{Column, Image, Shape};
+    use event_source_model::look::{self, Only};
+    use event_source_model::named;
     use event_source_model::net::NetChange;
+    use event_source_model::payload;
     use event_source_model::source::{Definition, Filter, Named, Set, Types, Watch};
     use event_source_model::value::Value;
     use pgrx::prelude::*;
@@ -91,6 +94,15 @@ mod tests {
         after: Option<Image>,
     ) -> Option<EventType> {
         Evaluator::open(definition).unwrap().evaluate(&change(before, after)).unwrap()
+    }
+
+    /// What is said of a change that was all that its transaction did.
+    fn only(change: &NetChange) -> Only {
+        let (mut shapes, mut payload) = (named::Named::default(), Vec::new());
+        payload::encode_net(change, &mut |shape| shapes.name(shape), &mut payload);
+        let found: crate::error::Result<_> =
+            look::only(&payload, &mut |id| shapes.find(id).map_err(Into::into));
+        found.unwrap().unwrap()
     }
 
     fn int(n: i64) -> Value {
@@ -312,7 +324,7 @@ mod tests {
         matcher.add(3, &filtered(Set::Collection, "c2 < 1", &[(2, "c2")])).unwrap();
         for _ in 0..2 {
             let matches = matcher.matches(&change(None, row(&[int(1), int(0)])));
-            assert_eq!(matches.seen_by, [(1, Add), (3, Add)]);
+            assert_eq!(*matches.seen_by, [(1, Add), (3, Add)]);
             let [(2, error)] = matches.failed.as_slice() else { panic!("{:?}", matches.failed) };
             assert_eq!(
                 (error.kind, error.message.as_str()),
@@ -320,7 +332,7 @@ mod tests {
             );
         }
         let matches = matcher.matches(&change(None, row(&[int(1), int(1)])));
-        assert_eq!(matches.seen_by, [(1, Add), (2, Add)]);
+        assert_eq!(*matches.seen_by, [(1, Add), (2, Add)]);
         matcher.remove(2);
         let matches = matcher.matches(&change(None, row(&[int(1), int(0)])));
         assert!(matches.failed.is_empty());
@@ -337,7 +349,7 @@ mod tests {
         matcher.add(1, &filtered(Set::Collection, "public.slow(c1)", &[(1, "c1")])).unwrap();
         matcher.add(2, &filtered(Set::Collection, "c1 > 0", &[(1, "c1")])).unwrap();
         let matches = matcher.matches(&change(None, row(&[int(1)])));
-        assert_eq!(matches.seen_by, [(2, Add)]);
+        assert_eq!(*matches.seen_by, [(2, Add)]);
         assert_eq!(matches.failed[0].1.kind, Kind::EvaluationFailed);
         assert!(matches.failed[0].1.message.contains("took more than"), "{:?}", matches.failed);
         run("select pg_sleep(0.01)");
@@ -387,7 +399,7 @@ mod tests {
         assert_eq!(kinds, [(2, Kind::SourceGone), (4, Kind::SchemaChanged)]);
         let mut seen = matcher.matches(&insert).seen_by;
         seen.sort_by_key(|(id, _)| *id);
-        assert_eq!(seen, [(1, Add), (3, Add), (5, Add)]);
+        assert_eq!(*seen, [(1, Add), (3, Add), (5, Add)]);
 
         run("alter table t drop constraint t_pkey");
         matcher.begin();
@@ -428,6 +440,48 @@ mod tests {
     }
 
     #[pg_test]
+    fn what_is_known_without_images_is_what_the_images_say() {
+        table("create table t (c1 int primary key, c2 int); create index i on t (c2)");
+        let none = Types { add: false, update: false, remove: false };
+        let kinds = [
+            Types::ALL,
+            Types { add: true, ..none },
+            Types { update: true, ..none },
+            Types { remove: true, ..none },
+        ];
+        let mut matcher = Matcher::new();
+        matcher.begin();
+        for (id, types) in (1..).zip(kinds) {
+            matcher.add(id, &Definition { types, ..source(Set::Collection) }).unwrap();
+        }
+        let (old, new) = (row(&[int(1), int(1)]), row(&[int(1), int(2)]));
+        let changes = [
+            change(None, new.clone()),
+            change(old.clone(), new),
+            change(old.clone(), None),
+            change(old.clone(), old),
+        ];
+        for change in &changes {
+            let by_images = matcher.matches(change).seen_by;
+            assert!(!by_images.is_empty());
+            assert_eq!(matcher.known(&only(change)).unwrap().seen_by, by_images);
+        }
+        let watch = Some(Watch { columns: vec![2], of_rows: false });
+        let look_at_images = [
+            filtered(Set::Collection, "c2 > 1", &[(2, "c2")]),
+            Definition { watch, ..source(Set::Collection) },
+            source(Set::Row { key: vec!["1".to_owned()] }),
+            index("i", &[Some("1")]),
+        ];
+        for one in &look_at_images {
+            matcher.add(9, one).unwrap();
+            assert!(changes.iter().all(|change| matcher.known(&only(change)).is_none()), "{one:?}");
+            matcher.remove(9);
+            assert!(changes.iter().all(|change| matcher.known(&only(change)).is_some()));
+        }
+    }
+
+    #[pg_test]
     fn equal_sources_are_found_together_and_removed_one_by_one() {
         table("create table t (c1 int); create index i on t (c1)");
         let mut matcher = Matcher::new();
@@ -441,7 +495,7 @@ mod tests {
         seen.sort_unstable();
         assert_eq!(seen, [3, 13, 23, 33, 43, 53, 63, 73, 83, 93]);
         (0..93).for_each(|id| matcher.remove(id));
-        assert_eq!(matcher.matches(&insert).seen_by, [(93, Add)]);
+        assert_eq!(*matcher.matches(&insert).seen_by, [(93, Add)]);
         (93..100).for_each(|id| matcher.remove(id));
         assert!(!matcher.wants(ID));
     }

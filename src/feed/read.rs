@@ -264,7 +264,7 @@ impl<'a> Reader<'a> {
             }
             let position = position.with(fingerprint);
             let verdict = evaluator.evaluate(&change);
-            let cost = Cost::of(change.before.iter().chain(&change.after));
+            let cost = Cost::of_change(&change);
             Ok(self.judged(position, verdict, cost, |events, kind, position| {
                 let NetChange { key, before, after, .. } = change;
                 let bytes = before.iter().chain(&after).map(log::image_size).sum();
@@ -287,15 +287,11 @@ impl<'a> Reader<'a> {
         if self.counts_change(known == Known::ByImages).is_break() {
             return Ok(ControlFlow::Break(()));
         }
-        let (verdict, cost) = match known {
-            Known::Event(kind) => (Ok(kind), Cost { changes: 1, ..Cost::default() }),
-            Known::ByImages => {
-                let change = transaction::net_of(payload)?;
-                let cost = Cost::of(change.before.iter().chain(&change.after));
-                (evaluator.evaluate(&change), cost)
-            }
+        let verdict = match known {
+            Known::Event(kind) => Ok(kind),
+            Known::ByImages => evaluator.evaluate(&transaction::net_of(payload)?),
         };
-        Ok(self.judged(position, verdict, cost, |events, kind, position| {
+        Ok(self.judged(position, verdict, only.cost(), |events, kind, position| {
             events.push_logged(kind, &position, payload, &only.shape);
             payload.len()
         }))

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use event_source_door::message::SourceId;
+use event_source_model::event::EventType;
 use event_source_model::look::Only;
 use event_source_model::net::NetChange;
 use event_source_model::source::{Definition, Filter, Named, Set};
@@ -16,7 +17,7 @@ use super::invalidation::Noted;
 use super::look::Look;
 use super::matcher::Matches;
 use super::owned::Owned;
-use super::rule::{Known, Rule};
+use super::rule::Rule;
 use super::sets::{Member, Sets};
 use super::table::Table;
 use crate::compat;
@@ -187,12 +188,16 @@ impl Collection {
         Matches { failed: failed.collect(), ..Matches::default() }
     }
 
-    /// What a plain change is for the only source, where that rests on nothing in its images.
-    pub(super) fn known(&self, only: &Only) -> Known {
-        match (&*self.everything, &*self.sets) {
-            ([member], []) if member.filter.is_none() => member.rule.known(only.before, only.after),
-            _ => Known::ByImages,
+    /// What a plain change is for each source that sees it, where that rests on nothing in its images.
+    pub(super) fn known(&self, only: &Only) -> Option<impl Iterator<Item = (SourceId, EventType)>> {
+        let looks = |member: &Member| member.filter.is_some() || member.rule.looks_at_images();
+        if !self.sets.is_empty() || self.everything.iter().any(looks) {
+            return None;
         }
+        let event = move |member: &Member| {
+            member.rule.event_without_images(only).map(|kind| (member.source, kind))
+        };
+        Some(self.everything.iter().filter_map(event))
     }
 
     fn look(&mut self, change: &NetChange, guard: Guard) -> Matches {

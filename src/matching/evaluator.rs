@@ -7,11 +7,19 @@ use event_source_model::source::Definition;
 
 use super::collection::Collection;
 use super::guard::opening;
-use super::rule::Known;
 use crate::error::Result;
 
 /// The id of the only source.
 const ONLY: u64 = 0;
+
+/// What can be said of a change without looking at its images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The event that it is for the source, if any.
+    Event(Option<EventType>),
+    /// Nothing: the images have to be evaluated.
+    ByImages,
+}
 
 /// One source; it does not outlive the transaction that opened it.
 #[derive(Debug)]
@@ -33,7 +41,10 @@ impl Evaluator {
     /// The event that a plain change is for this source, where that rests on nothing in its images.
     pub fn known(&self, only: &Only) -> Known {
         let is_own = only.collection == self.collection.id();
-        if is_own { self.collection.known(only) } else { Known::ByImages }
+        match is_own.then(|| self.collection.known(only)).flatten() {
+            Some(mut seen_by) => Known::Event(seen_by.next().map(|(_, kind)| kind)),
+            None => Known::ByImages,
+        }
     }
 
     /// The event that the change is for this source, if any.

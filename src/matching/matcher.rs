@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 
-use event_source_door::message::SourceId;
-use event_source_model::event::EventType;
+use event_source_door::message::{SeenBy, SourceId};
+use event_source_model::look::Only;
 use event_source_model::net::NetChange;
 use event_source_model::source::Definition;
+use rustc_hash::FxHashMap;
 
 use super::collection::Collection;
 use super::guard::opening;
@@ -18,8 +19,7 @@ use crate::error::{Error, Result};
 /// What a change is for the sources.
 #[derive(Debug, Default)]
 pub struct Matches {
-    /// The sources that see the change, each once.
-    pub seen_by: Vec<(SourceId, EventType)>,
+    pub seen_by: SeenBy,
     /// Sources that cannot go on, each once. The caller ends their streams and removes them.
     pub failed: Vec<(SourceId, Error)>,
 }
@@ -27,7 +27,7 @@ pub struct Matches {
 /// All sources, found by what a change did.
 #[derive(Debug)]
 pub struct Matcher {
-    collections: HashMap<u64, Collection>,
+    collections: FxHashMap<u64, Collection>,
     /// All sources, for the day when DDL has them looked at again.
     definitions: HashMap<SourceId, Definition>,
     /// Sources that DDL ended; they are reported and gone.
@@ -37,7 +37,7 @@ pub struct Matcher {
 impl Matcher {
     pub fn new() -> Self {
         invalidation::subscribe();
-        Self { collections: HashMap::new(), definitions: HashMap::new(), failed: Vec::new() }
+        Self { collections: FxHashMap::default(), definitions: HashMap::new(), failed: Vec::new() }
     }
 
     /// # Errors
@@ -86,6 +86,14 @@ impl Matcher {
         let mut matches = collection.map(|c| c.matches(change)).unwrap_or_default();
         matches.failed.append(&mut self.failed);
         matches
+    }
+
+    /// As [`Self::matches`] of a plain change, where that rests on nothing in its images.
+    pub fn known(&self, only: &Only) -> Option<Matches> {
+        let collection = self.collections.get(&only.collection)?;
+        // What DDL ended comes with the next change.
+        let seen_by = collection.known(only).filter(|_| self.failed.is_empty())?;
+        Some(Matches { seen_by: seen_by.collect(), failed: Vec::new() })
     }
 
     /// Whether any source watches the collection.

@@ -38,7 +38,6 @@ mod table;
 #[path = "../../pgrx-tests/matching.rs"]
 mod tests;
 
-pub use evaluator::Evaluator;
+pub use evaluator::{Evaluator, Known};
 pub(crate) use guard::{bounded, guarded};
-pub use matcher::Matcher;
-pub use rule::Known;
+pub use matcher::{Matcher, Matches};

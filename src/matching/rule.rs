@@ -2,6 +2,7 @@
 
 use event_source_model::event::EventType;
 use event_source_model::image::Image;
+use event_source_model::look::Only;
 use event_source_model::net::NetChange;
 use event_source_model::source::{Definition, Types, Watch};
 use event_source_model::value::Value;
@@ -22,15 +23,6 @@ pub(super) struct Membership {
     pub(super) before: bool,
     pub(super) after: bool,
     pub(super) changed: bool,
-}
-
-/// What can be said of a change without looking at its images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
-    /// The event that it is for the source, if any.
-    Event(Option<EventType>),
-    /// Nothing: the images have to be evaluated.
-    ByImages,
 }
 
 impl Rule {
@@ -60,19 +52,19 @@ impl Rule {
         wanted.then_some(kind)
     }
 
-    /// The event that a change of a row of the collection is where no column is watched; see
-    /// [`Rule::event`].
-    pub(super) fn known(&self, before: bool, after: bool) -> Known {
-        if self.watch.is_some() {
-            return Known::ByImages;
-        }
-        let kind = EventType::of(before, after);
-        Known::Event(kind.filter(|kind| match kind {
+    /// Whether [`Rule::event`] of a row of the collection rests on its images.
+    pub(super) fn looks_at_images(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// The event that the plain change of a row is where nothing rests on its images.
+    pub(super) fn event_without_images(&self, only: &Only) -> Option<EventType> {
+        EventType::of(only.before, only.after).filter(|kind| match kind {
             EventType::Add => self.types.add,
             EventType::Update => self.types.update,
             EventType::Remove => self.types.remove,
             EventType::HistoryRewrite => true,
-        }))
+        })
     }
 
     /// Whether a row that comes counts.

@@ -6,10 +6,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use event_source_door::message::{Changes, SourceId, Tail, ToServer};
+use event_source_door::message::{Changes, SeenBy, Tail, ToServer};
 use event_source_model::cost::Cost;
-use event_source_model::event::EventType;
-use event_source_model::net::NetChange;
 use event_source_model::position::Position;
 use event_source_model::stamp::Stamp;
 
@@ -18,6 +16,7 @@ use super::tail::end_all;
 use crate::error::Result;
 use crate::log::stamps::Stamps;
 use crate::log::transaction;
+use crate::matching::Matches;
 
 /// A tail message is sent after this many changes.
 const MOST_CHANGES: usize = 500;
@@ -62,8 +61,13 @@ impl Found {
         out: &mut Vec<ToServer>,
     ) -> Result<()> {
         if let Some((payload, only)) = transaction::only(stamps, stamp)? {
-            let change = transaction::net_of(&payload)?;
-            let seen_by = self.seen_by(&change, sources, out)?;
+            self.looked_at.add(only.collection, only.cost());
+            // Most often nobody looks into the images before the server shows them.
+            let matches = match sources.matcher.known(&only) {
+                Some(matches) => matches,
+                None => sources.matcher.matches(&transaction::net_of(&payload)?),
+            };
+            let seen_by = self.seen_by(matches, sources, out)?;
             if !seen_by.is_empty() {
                 let position = Position::at(stamp.txn_ts, 0).with(fingerprint);
                 self.changes.push_logged(position, &payload, &only.shape, seen_by);
@@ -78,7 +82,8 @@ impl Found {
                 if change.rewrite {
                     out.push(ToServer::Forget);
                 }
-                let seen_by = self.seen_by(&change, sources, out)?;
+                self.looked_at.add(change.collection, Cost::of_change(&change));
+                let seen_by = self.seen_by(sources.matcher.matches(&change), sources, out)?;
                 if !seen_by.is_empty() {
                     self.changes.push(position.with(fingerprint), &change, seen_by);
                     self.pushed(out);
@@ -88,15 +93,13 @@ impl Found {
         Ok(())
     }
 
-    /// What a change is for each source. Those that end by it, or may no longer see it, end here.
+    /// Who sees a change, of those that it matches. Those that end by it, or may no longer see it, end here.
     fn seen_by(
         &mut self,
-        change: &NetChange,
+        mut matches: Matches,
         sources: &mut Sources,
         out: &mut Vec<ToServer>,
-    ) -> Result<Vec<(SourceId, EventType)>> {
-        self.looked_at.add(change);
-        let mut matches = sources.matcher.matches(change);
+    ) -> Result<SeenBy> {
         let mut ended = Vec::new();
         end_all(sources, matches.failed, &mut ended);
         for (source, _) in &matches.seen_by {
@@ -106,7 +109,7 @@ impl Found {
             // What these saw before comes before their end.
             self.hand_out(out);
             out.append(&mut ended);
-            matches.seen_by.retain(|(source, _)| sources.get(*source).is_some());
+            matches.seen_by.retain(|&mut (source, _)| sources.get(source).is_some());
         }
         Ok(matches.seen_by)
     }
@@ -150,9 +153,8 @@ impl LookedAt {
         Self { begun: Instant::now(), costs: BTreeMap::new() }
     }
 
-    fn add(&mut self, change: &NetChange) {
-        let cost = self.costs.entry(change.collection).or_default();
-        *cost += Cost::of(change.before.iter().chain(&change.after));
+    fn add(&mut self, collection: u64, cost: Cost) {
+        *self.costs.entry(collection).or_default() += cost;
     }
 
     fn end(self) -> Vec<(u64, Cost)> {

@@ -190,7 +190,7 @@ fn push(changes: &mut Changes, number: u64) {
         rewrite: false,
     };
     let position = Position::at(BEGIN + number as i64 + 1, 0);
-    changes.push(position, &change, vec![(SOURCE, EventType::Add)]);
+    changes.push(position, &change, [(SOURCE, EventType::Add)].into());
 }
 
 /// As long as a product's description.

@@ -15,9 +15,9 @@ use crate::work::{Better, Outcome, Run, median, ratios};
 const SLOW: Duration = Duration::from_millis(2);
 
 /// Why a goal is missed.
-const BUSY: &str = "no core is idle in the plain table either, so what counts is CPU: 32,300 instructions of \
-     capture, of them 15,800 for the transaction's one row of the log, 7,000 for PostgreSQL's queue of \
-     triggers, 3,900 for the images; clients and a stream's reader run on the same cores";
+const BUSY: &str = "no core is idle in the plain table either, so what counts is CPU: 30,900 instructions of \
+     capture, of them 16,200 for the transaction's one row of the log, 6,800 for PostgreSQL's queue of \
+     triggers, 3,300 for the images; clients and a stream's reader run on the same cores";
 const BETWEEN_FLUSHES: &str = "sessions that are woken together by one flush share two cores until the next: \
      each waits for the others' capture, too, and for worker and reader";
 

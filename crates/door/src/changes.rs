@@ -10,6 +10,7 @@ use event_source_model::net::NetChange;
 use event_source_model::payload::{self, ShapeId};
 use event_source_model::position::Position;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::message::SourceId;
 
@@ -21,23 +22,21 @@ pub struct Changes {
     pub list: Vec<TailChange>,
 }
 
-/// A net change and the sources that see it.
+/// A net change and who sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TailChange {
     pub position: Position,
     #[serde(with = "serde_bytes")]
     pub payload: Vec<u8>,
-    pub seen_by: Vec<(SourceId, EventType)>,
+    pub seen_by: SeenBy,
 }
+
+/// The sources that see a change, each once, and what it is for them. Most often there is one.
+pub type SeenBy = SmallVec<[(SourceId, EventType); 1]>;
 
 impl Changes {
     /// Adds what a transaction did to one of its rows.
-    pub fn push(
-        &mut self,
-        position: Position,
-        change: &NetChange,
-        seen_by: Vec<(SourceId, EventType)>,
-    ) {
+    pub fn push(&mut self, position: Position, change: &NetChange, seen_by: SeenBy) {
         let mut payload = Vec::new();
         payload::encode_net(change, &mut |shape| self.shapes.name(shape), &mut payload);
         self.list.push(TailChange { position, payload, seen_by });
@@ -49,7 +48,7 @@ impl Changes {
         position: Position,
         payload: &[u8],
         shape: &(ShapeId, Arc<Shape>),
-        seen_by: Vec<(SourceId, EventType)>,
+        seen_by: SeenBy,
     ) {
         self.shapes.add(shape);
         self.list.push(TailChange { position, payload: payload.to_vec(), seen_by });
@@ -61,12 +60,12 @@ impl Changes {
         self.list.extend(next.list);
     }
 
-    /// One of them, decoded.
+    /// One of them, decoded; the old image beside a new one only if it is looked at.
     ///
     /// # Errors
     /// When the log is damaged there.
-    pub fn decode(&self, at: usize) -> Result<NetChange, Damaged> {
-        payload::decode_net(&self.list[at].payload, &self.shapes, true)
+    pub fn decode(&self, at: usize, with_old: bool) -> Result<NetChange, Damaged> {
+        payload::decode_net(&self.list[at].payload, &self.shapes, with_old)
     }
 
     pub fn first(&self) -> Option<&TailChange> {

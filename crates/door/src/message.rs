@@ -13,7 +13,7 @@ use event_source_model::query::{Answered, Ask, Failure};
 use event_source_model::source::Start;
 use serde::{Deserialize, Serialize};
 
-pub use crate::changes::{Changes, TailChange};
+pub use crate::changes::{Changes, SeenBy, TailChange};
 
 /// Raised with every change to a type below. The worker refuses a server of another version.
 pub const PROTOCOL: u32 = 8;

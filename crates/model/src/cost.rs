@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::image::Image;
+use crate::net::NetChange;
 
 /// What was read to find events, those that were wanted and the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,11 @@ impl Cost {
     pub fn of<'a>(sides: impl IntoIterator<Item = &'a Image>) -> Self {
         let bytes = sides.into_iter().map(|image| image.bytes() as u64).sum();
         Self { changes: 1, bytes, micros: 0 }
+    }
+
+    /// Of what a transaction did to a row, without its time.
+    pub fn of_change(change: &NetChange) -> Self {
+        Self::of(change.before.iter().chain(&change.after))
     }
 
     /// What an event's own change took, without its time.

@@ -38,6 +38,13 @@ const KIND: u8 = 0b11;
 /// The position has more than a txn_ts, an ordinal and a fingerprint.
 const WHOLE: u8 = 1 << 2;
 
+impl Sides {
+    /// Whether the old image beside a new one is looked at in an event of this kind.
+    pub fn has_old(self, kind: EventType) -> bool {
+        self == Self::Both || kind == EventType::Remove
+    }
+}
+
 impl Events {
     pub fn len(&self) -> usize {
         self.count as usize
@@ -152,8 +159,7 @@ impl<'a> Raw<'a> {
 
     fn decode(self, sides: Sides, shapes: &Named) -> Result<Event, Damaged> {
         let Self { kind, position, payload } = self;
-        let with_before = sides == Sides::Both || kind == EventType::Remove;
-        let change = payload::decode_net(payload, shapes, with_before)?;
+        let change = payload::decode_net(payload, shapes, sides.has_old(kind))?;
         let NetChange { key, before, after, .. } = change;
         Ok(Event { kind, position, key, before, after })
     }

@@ -6,6 +6,9 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
+use crate::cost::Cost;
 use crate::encoding::{Damaged, Reader};
 use crate::image::Shape;
 use crate::payload::{self, Head, Kind, ShapeId, Shapes};
@@ -19,6 +22,15 @@ pub struct Only {
     pub after: bool,
     /// The columns of all its images.
     pub shape: (ShapeId, Arc<Shape>),
+    /// Of its images, both of them.
+    bytes: u64,
+}
+
+impl Only {
+    /// What it takes to look at it, as if it had been decoded; without the time.
+    pub fn cost(&self) -> Cost {
+        Cost { changes: 1, bytes: self.bytes, micros: 0 }
+    }
 }
 
 /// The only change of a payload. `None` when there are several, and for what is not the plain insert, update
@@ -31,27 +43,45 @@ pub fn only<E: From<Damaged>>(
     shapes: &mut Shapes<'_, E>,
 ) -> Result<Option<Only>, E> {
     let mut reader = Reader(payload);
-    let look = Look::at(&mut reader, shapes)?;
-    let Some(shape) = look.shape else { return Ok(None) };
-    if !reader.is_empty() || look.moved || look.head.rewrite {
-        return Ok(None);
-    }
-    let (before, after) = match look.head.kind {
+    let Head { kind, rewrite, collection, .. } = Head::read(&mut reader)?;
+    let (before, after) = match kind {
         Kind::Insert => (false, true),
         Kind::Delete => (true, false),
         Kind::Update => (true, true),
         Kind::Neither | Kind::Both => return Ok(None),
     };
-    Ok(Some(Only { collection: look.head.collection, before, after, shape }))
+    let shape = payload::shape(&mut reader, shapes)?;
+    payload::version(&mut reader)?;
+    let values = shape.1.columns.iter().map(|_| reader.pass_value());
+    let sizes: SmallVec<[usize; 16]> = values.collect::<Result<_, _>>()?;
+    let mut bytes: usize = sizes.iter().sum();
+    if kind == Kind::Update {
+        payload::version(&mut reader)?;
+        // What does not differ is in both images.
+        let mut old = bytes;
+        while let Some(at) = reader.number()?.checked_sub(1) {
+            if shape.1.key.iter().any(|&part| u64::from(part) == at) {
+                return Ok(None);
+            }
+            let new = sizes.get(at as usize).ok_or(Damaged)?;
+            old = (old + reader.pass_value()?).checked_sub(*new).ok_or(Damaged)?;
+        }
+        bytes += old;
+    }
+    let is_plain = reader.is_empty() && !rewrite;
+    Ok(is_plain.then_some(Only { collection, before, after, shape, bytes: bytes as u64 }))
 }
+
+/// The stored values of a key, in its order.
+pub(crate) type Key<'a> = SmallVec<[&'a [u8]; 2]>;
 
 /// As much of a change as can be said without decoding it.
 pub(crate) struct Look<'a> {
     pub(crate) head: Head,
     /// Of the first image.
     pub(crate) shape: Option<(ShapeId, Arc<Shape>)>,
-    /// The stored values of the key, in its order; empty for a table without one.
-    pub(crate) key: Vec<&'a [u8]>,
+    /// Empty for a table without one.
+    pub(crate) key: Key<'a>,
     /// The old image has another key.
     pub(crate) moved: bool,
 }
@@ -63,7 +93,7 @@ impl<'a> Look<'a> {
         shapes: &mut Shapes<'_, E>,
     ) -> Result<Self, E> {
         let head = Head::read(reader)?;
-        let mut look = Self { head, shape: None, key: Vec::new(), moved: false };
+        let mut look = Self { head, shape: None, key: Key::new(), moved: false };
         if head.kind == Kind::Neither {
             return Ok(look);
         }
@@ -88,10 +118,10 @@ impl<'a> Look<'a> {
     }
 }
 
-/// The stored values of the key in an image.
-fn image<'a>(reader: &mut Reader<'a>, shape: &Shape) -> Result<Vec<&'a [u8]>, Damaged> {
+/// Passes an image and gives the row's key.
+fn image<'a>(reader: &mut Reader<'a>, shape: &Shape) -> Result<Key<'a>, Damaged> {
     payload::version(reader)?;
-    let mut key = vec![&[][..]; shape.key.len()];
+    let mut key = Key::from_elem(&[], shape.key.len());
     for at in 0..shape.columns.len() {
         let value = reader.raw_value()?;
         for (part, of) in key.iter_mut().zip(&shape.key) {

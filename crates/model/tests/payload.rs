@@ -7,8 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use event_source_model::change::{Change, RowVersion, Side};
+use event_source_model::cost::Cost;
 use event_source_model::encoding::{Damaged, Reader, Values};
 use event_source_model::image::{Image, Shape};
+use event_source_model::look;
 use event_source_model::payload::{self, ShapeId};
 use event_source_model::place::{self, Run};
 use proptest::prelude::*;
@@ -150,6 +152,26 @@ proptest! {
     }
 
     #[test]
+    fn what_is_said_of_a_plain_change_is_what_decoding_it_shows(change in change(), more in change()) {
+        let log = Log::of(std::slice::from_ref(&change));
+        let shapes = &mut |id: ShapeId| id.read(log.shapes.get(&id).ok_or(Damaged)?).map(Arc::new);
+        let only = look::only(&log.payload, shapes).expect("undamaged");
+        let is_of_one_shape = payload::kind(&change) != payload::Kind::Both;
+        let is_plain = is_of_one_shape && change.clone().split_moved_key().count() == 1;
+        prop_assert_eq!(only.is_some(), is_plain);
+        if let Some(only) = only {
+            prop_assert_eq!(only.collection, change.collection);
+            prop_assert_eq!((only.before, only.after), (change.before.is_some(), change.after.is_some()));
+            let images = change.before.iter().chain(&change.after).map(|side| &side.image);
+            prop_assert!(images.clone().all(|image| image.shape == only.shape.1));
+            prop_assert_eq!(only.cost(), Cost::of(images));
+        }
+        let two = Log::of(&[change, more]);
+        let shapes = &mut |id: ShapeId| id.read(two.shapes.get(&id).ok_or(Damaged)?).map(Arc::new);
+        prop_assert_eq!(look::only(&two.payload, shapes).expect("undamaged"), None);
+    }
+
+    #[test]
     fn a_value_that_is_passed_is_as_long_as_one_that_is_read(
         value in value(),
         behind: Vec<u8>,
@@ -159,6 +181,7 @@ proptest! {
         let own = bytes.len();
         bytes.extend(&behind);
         prop_assert_eq!(Reader(&bytes).raw_value().expect("undamaged"), &bytes[..own]);
+        prop_assert_eq!(Reader(&bytes).pass_value().expect("undamaged"), value.bytes());
         let mut reader = Reader(&bytes);
         prop_assert_eq!(reader.value().expect("undamaged"), value);
         prop_assert_eq!(reader.0, behind);

@@ -164,7 +164,7 @@ async fn write(mut to: OwnedWriteHalf, hub: &Hub) -> Result<(), DoorError> {
 
 #[cfg(test)]
 mod tests {
-    use event_source_door::message::{Changes, TailChange};
+    use event_source_door::message::{Changes, SeenBy, TailChange};
     use event_source_model::cost::Cost;
     use event_source_model::position::Position;
 
@@ -174,7 +174,7 @@ mod tests {
         let change = |txn_ts: &i64| TailChange {
             position: Position::at(*txn_ts, 0),
             payload: Vec::new(),
-            seen_by: Vec::new(),
+            seen_by: SeenBy::new(),
         };
         let list = changes.iter().map(change).collect();
         let cost = Cost { changes: changes.len() as u64, bytes: 1, micros: 2 };

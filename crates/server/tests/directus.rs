@@ -90,7 +90,7 @@ fn change(txn_ts: i64, ordinal: u32, id: i64, kind: EventType) -> Placed {
 fn tail(since: i64, closed: i64, placed: Vec<Placed>) -> Tail {
     let mut changes = Changes::default();
     for (position, change, kind) in placed {
-        changes.push(position, &change, vec![(support::SOURCE, kind)]);
+        changes.push(position, &change, [(support::SOURCE, kind)].into());
     }
     Tail { changes, ..empty_tail(since, closed) }
 }

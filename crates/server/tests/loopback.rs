@@ -456,7 +456,7 @@ async fn exactly_is_an_option() {
         let mut lines = Lines::of(response);
         let change = net(Some(row(7, "out")), Some(row(7, "in")));
         let mut changes = Changes::default();
-        changes.push(Position::at(1010, 0), &change, vec![(SOURCE, EventType::Add)]);
+        changes.push(Position::at(1010, 0), &change, [(SOURCE, EventType::Add)].into());
         worker.tails(Tail { changes, ..empty_tail(1000, 1010) }).await;
         let data = loop {
             let line = next_text(&mut lines).await;

@@ -170,7 +170,7 @@ async fn fields_are_those_of_the_query() {
 fn updated(since: i64, closed: i64) -> Tail {
     let change = net(Some(row(1, "a")), Some(row(1, "b")));
     let mut changes = Changes::default();
-    changes.push(Position::at(closed, 0), &change, vec![(SOURCE, EventType::Update)]);
+    changes.push(Position::at(closed, 0), &change, [(SOURCE, EventType::Update)].into());
     Tail { changes, ..empty_tail(since, closed) }
 }
 

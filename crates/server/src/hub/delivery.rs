@@ -273,7 +273,7 @@ fn render_wanted(
     for seen in seen {
         let position = seen.position(tail);
         if stream.wants(position) {
-            let change = tail.changes.decode(seen.at)?;
+            let change = seen.decode(tail, stream.format.sides())?;
             writing.event(shown(&stream.stamp(position.clone()), &change, seen.kind));
         }
     }
@@ -290,7 +290,7 @@ fn render(
 ) -> Result<Vec<Arc<Chunk>>, Damaged> {
     let mut writing = format.writing(view, micros);
     for seen in seen {
-        let change = tail.changes.decode(seen.at)?;
+        let change = seen.decode(tail, format.sides())?;
         writing.event(shown(seen.position(tail), &change, seen.kind));
     }
     Ok(writing.end())

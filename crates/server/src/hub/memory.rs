@@ -159,7 +159,8 @@ fn reach(tail: &Tail) -> i64 {
 fn weight(tail: &Tail) -> usize {
     let changes = tail.changes.list.iter().map(|change| {
         let TailChange { payload, seen_by, .. } = change;
-        allocated(payload.len()) + allocated(size_of_val(seen_by.as_slice()))
+        let seen_by = if seen_by.spilled() { size_of_val(seen_by.as_slice()) } else { 0 };
+        allocated(payload.len()) + allocated(seen_by)
     });
     let own = size_of::<Tail>() + allocated(size_of_val(tail.changes.list.as_slice()));
     own + changes.sum::<usize>()

@@ -355,7 +355,7 @@ mod tests {
         let mut changes = Changes::default();
         for (txn_ts, ordinal) in rows {
             let position = Position::at(*txn_ts, *ordinal).with(7);
-            changes.push(position, &net, vec![(SOURCE, EventType::Add)]);
+            changes.push(position, &net, [(SOURCE, EventType::Add)].into());
         }
         let end = Position::after(end).with(7);
         Tail { since, closed: end.txn_ts, end, changes, looked_at: Vec::new() }
@@ -366,7 +366,7 @@ mod tests {
         let position = Position::at(15, 0);
         let of_another = TailChange {
             position,
-            seen_by: vec![(9, EventType::Add)],
+            seen_by: [(9, EventType::Add)].into(),
             ..tail.changes.list[0].clone()
         };
         tail.changes.list.insert(1, of_another);

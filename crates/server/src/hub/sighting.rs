@@ -1,7 +1,10 @@
 //! Which source sees which change of a tail.
 
 use event_source_door::message::{SourceId, Tail};
+use event_source_model::encoding::Damaged;
 use event_source_model::event::EventType;
+use event_source_model::events::Sides;
+use event_source_model::net::NetChange;
 use event_source_model::position::Position;
 
 /// A source sees a change.
@@ -17,6 +20,11 @@ impl Sighting {
     /// The position of the change.
     pub(super) fn position(self, tail: &Tail) -> &Position {
         &tail.changes.list[self.at].position
+    }
+
+    /// The change, with the images that are looked at.
+    pub(super) fn decode(self, tail: &Tail, sides: Sides) -> Result<NetChange, Damaged> {
+        tail.changes.decode(self.at, sides.has_old(self.kind))
     }
 }
 

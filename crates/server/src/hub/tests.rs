@@ -126,7 +126,7 @@ fn tail(since: i64, rows: u32, length: usize) -> ToServer {
     let mut changes = Changes::default();
     for ordinal in 0..rows {
         let position = Position::at(since + 10, ordinal);
-        changes.push(position, &row, vec![(SOURCE, EventType::Add)]);
+        changes.push(position, &row, [(SOURCE, EventType::Add)].into());
     }
     ToServer::Tail(Tail {
         since,
@@ -241,7 +241,7 @@ async fn a_change_that_cannot_be_read_ends_the_streams_that_want_it_and_no_other
     let mut of_another = damaged.clone();
     for change in &mut of_another.changes.list {
         change.position.txn_ts = 1005;
-        change.seen_by = vec![(SOURCE + 1, EventType::Add)];
+        change.seen_by = [(SOURCE + 1, EventType::Add)].into();
     }
     (of_another.end, of_another.closed) = (Position::after(1005), 1005);
     hub.receive(ToServer::Tail(of_another));
