@@ -49,20 +49,14 @@ impl Call<'_> {
         }
         // SAFETY: a trigger has `tgnargs` arguments, which are C strings.
         let argument = (trigger.tgnargs == 1).then(|| unsafe { CStr::from_ptr(*trigger.tgargs) });
-        match (table.collection, argument.and_then(|a| a.to_str().ok()?.parse().ok())) {
-            (Some(captured), Some(id)) if captured != id => Err(of_another()),
-            (_, None::<u64>) => Err(of_another()),
-            _ => {
-                table.trigger.set(trigger.tgoid);
-                Ok(table.collection)
-            }
+        let id: Option<u64> = argument.and_then(|a| a.to_str().ok()?.parse().ok());
+        if id.is_none() || table.collection.is_some() && table.collection != id {
+            return Err(Error::new(Kind::NotCaptured, "the trigger is of another capture")
+                .hint("call event_source.release and then event_source.capture for the table"));
         }
+        table.trigger.set(trigger.tgoid);
+        Ok(table.collection)
     }
-}
-
-fn of_another() -> Error {
-    Error::new(Kind::NotCaptured, "the trigger is of another capture")
-        .hint("call event_source.release and then event_source.capture for the table")
 }
 
 /// `event_source.capture_row(capture id)`, the trigger function.

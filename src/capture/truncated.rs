@@ -19,6 +19,7 @@ use pgrx::prelude::*;
 use crate::error::Result;
 use crate::log::buffer::Captured;
 use crate::order::ending;
+use crate::pg::unguarded;
 
 /// A table that is about to be emptied.
 struct Doomed {
@@ -36,8 +37,7 @@ thread_local! {
 
 /// All rows of the table were captured as removed; it will be emptied.
 pub(super) fn begin(table: pg_sys::Oid) {
-    // SAFETY: in a transaction.
-    let since = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    let since = unguarded::current_subtransaction();
     let table = table.to_u32();
     ending::await_it();
     DOOMED.with_borrow_mut(|doomed| {
@@ -58,8 +58,7 @@ pub(super) fn note(captured: &Captured<'_>) -> Result<()> {
 fn note_change(change: &Change) -> Result<()> {
     let side = change.after.as_ref().or(change.before.as_ref());
     let Some(table) = side.map(|side| side.version.table) else { return Ok(()) };
-    // SAFETY: in a transaction.
-    let current = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    let current = unguarded::current_subtransaction();
     DOOMED.with_borrow_mut(|doomed| {
         let Some(doomed) = doomed.iter_mut().find(|d| d.table == table) else { return };
         if let Some(ended) = &change.before {

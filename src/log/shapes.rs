@@ -24,6 +24,7 @@ use super::segment;
 use super::table::Table;
 use crate::error::{Error, Kind, Result};
 use crate::order::ending;
+use crate::pg::unguarded;
 
 const INT8_EQUAL: u32 = 467;
 /// The column that holds the shape, from 0.
@@ -52,8 +53,7 @@ pub fn store(id: ShapeId, stored: &[u8]) -> Result<()> {
     let mut table = Table::open(segment::shape_table()?)?;
     table.insert(id.0, &[Some(stored)]);
     table.close()?;
-    // SAFETY: in a transaction.
-    let current = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    let current = unguarded::current_subtransaction();
     ending::await_it();
     STORED.with_borrow_mut(|all| all.push(current));
     Ok(())

@@ -40,8 +40,10 @@ impl Evaluator {
 
     /// The event that a plain change is for this source, where that rests on nothing in its images.
     pub fn known(&self, only: &Only) -> Known {
-        let is_own = only.collection == self.collection.id();
-        match is_own.then(|| self.collection.known(only)).flatten() {
+        if only.collection != self.collection.id() {
+            return Known::ByImages;
+        }
+        match self.collection.known(only) {
             Some(mut seen_by) => Known::Event(seen_by.next().map(|(_, kind)| kind)),
             None => Known::ByImages,
         }

@@ -41,15 +41,13 @@ impl Rule {
             return membership.after.then_some(EventType::HistoryRewrite);
         }
         let kind = EventType::of(membership.before, membership.after)?;
-        let wanted = match kind {
-            EventType::Add => self.types.add && self.comes(change.after.as_ref()),
+        let shows_it = || match kind {
+            EventType::Add => self.comes(change.after.as_ref()),
             EventType::HistoryRewrite => true,
-            EventType::Remove => self.types.remove && self.goes(change.before.as_ref()),
-            EventType::Update => {
-                self.types.update && membership.changed && self.watched_changed(change)
-            }
+            EventType::Remove => self.goes(change.before.as_ref()),
+            EventType::Update => membership.changed && self.watched_changed(change),
         };
-        wanted.then_some(kind)
+        (self.asks_for(kind) && shows_it()).then_some(kind)
     }
 
     /// Whether [`Rule::event`] of a row of the collection rests on its images.
@@ -59,12 +57,16 @@ impl Rule {
 
     /// The event that the plain change of a row is where nothing rests on its images.
     pub(super) fn event_without_images(&self, only: &Only) -> Option<EventType> {
-        EventType::of(only.before, only.after).filter(|kind| match kind {
+        EventType::of(only.before, only.after).filter(|&kind| self.asks_for(kind))
+    }
+
+    fn asks_for(&self, kind: EventType) -> bool {
+        match kind {
             EventType::Add => self.types.add,
             EventType::Update => self.types.update,
             EventType::Remove => self.types.remove,
             EventType::HistoryRewrite => true,
-        })
+        }
     }
 
     /// Whether a row that comes counts.

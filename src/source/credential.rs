@@ -12,9 +12,10 @@ use pgrx::pg_sys;
 
 use super::collection::Collection;
 use super::open::is_revoked;
-use super::{jwt, lifetime, names, privileges, secrets};
+use super::{jwt, names, privileges, secrets};
 use crate::compat;
 use crate::error::{Error, Kind, Result};
+use crate::order;
 use crate::settings;
 
 /// A credential that was good once, without what makes it one.
@@ -41,7 +42,7 @@ impl Credential {
     /// secret is known, and what a role may, is for [`Self::acting`] to say.
     pub(crate) fn read(text: &str) -> Result<Self> {
         if text.matches('.').count() == 2 {
-            jwt::verify(text, lifetime::now()).map(Self::Jwt)
+            jwt::verify(text, order::now()).map(Self::Jwt)
         } else {
             Ok(Self::Secret(secrets::hash(text)))
         }

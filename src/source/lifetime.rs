@@ -7,12 +7,7 @@ use pgrx::datum::Interval;
 use pgrx::{IntoDatum as _, direct_function_call, pg_sys};
 
 use crate::error::{Error, Kind, Result};
-
-/// Now, in microseconds since 1970.
-pub(super) fn now() -> i64 {
-    // SAFETY: reads the clock.
-    unsafe { pg_sys::GetCurrentTimestamp() }.saturating_add(EPOCH_MICROS)
-}
+use crate::pg::unguarded;
 
 /// The end of what begins now, in microseconds since 1970; `None` for `'0'`: never.
 ///
@@ -23,9 +18,9 @@ pub(super) fn end(lifetime: Interval) -> Result<Option<i64>> {
         return Ok(None);
     }
     // Months and days are calendar ones, as in now() + interval.
+    let now = unguarded::now();
     // SAFETY: timestamptz_pl_interval takes these two; too far is its own ERROR.
     let end = unsafe {
-        let now = pg_sys::GetCurrentTimestamp();
         let end = direct_function_call::<i64>(
             pg_sys::timestamptz_pl_interval,
             &[now.into_datum(), lifetime.into_datum()],

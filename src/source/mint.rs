@@ -12,6 +12,7 @@ use super::key::{self, Argument};
 use super::resolve::{self, Target};
 use super::{filter, index, keys, lifetime, literal, names, privileges};
 use crate::error::{Error, Kind, Result};
+use crate::order;
 use crate::pg::relation::Relation;
 
 /// What a source is asked for by.
@@ -126,15 +127,15 @@ pub(crate) fn token(definition: Definition, expires_in: Option<Interval>) -> Res
     keys::sign(&Source {
         // Positive, so that it is the same number in a bigint.
         id: u64::from_be_bytes(keys::random()?) >> 1,
-        history: crate::order::history_id(),
+        history: order::history_id(),
         definition,
         columns: columns.expect("found by name just now, in a table that is locked"),
         index,
         expires: match expires_in {
             Some(lifetime) => lifetime::end(lifetime)?,
-            None => crate::settings::token_lifetime_micros().map(|l| lifetime::now() + l),
+            None => crate::settings::token_lifetime_micros().map(|l| order::now() + l),
         },
-        start: crate::order::start_position()?,
+        start: order::start_position()?,
     })
 }
 

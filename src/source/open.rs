@@ -11,9 +11,9 @@ use pgrx::pg_sys;
 use super::collection::Collection;
 use super::credential::{Acting, Credential, revoked};
 use super::private::{self, AsOf, Lookup};
-use super::{elsewhere, keys, lifetime, names, privileges};
+use super::{elsewhere, keys, names, privileges};
 use crate::error::{Error, Kind, Result};
-use crate::order::history;
+use crate::order::{self, history};
 
 /// The source of a token that may be used now, also by the role of the credential where there is one. It
 /// expires with the first of the two.
@@ -54,7 +54,7 @@ fn allowed(token: &str, also: Option<pg_sys::Oid>) -> Result<Source> {
     if is_revoked(source.id)? {
         return Err(revoked());
     }
-    if source.expires.is_some_and(|end| end <= lifetime::now()) {
+    if source.expires.is_some_and(|end| end <= order::now()) {
         return Err(Error::new(Kind::Unauthorized, "the event source has expired")
             .hint("get a new token from event_source(...)"));
     }

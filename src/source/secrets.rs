@@ -17,6 +17,7 @@ use super::private::{self, AsOf, Lookup};
 use super::{keys, lifetime, names};
 use crate::compat;
 use crate::error::{Error, Kind, Result};
+use crate::order;
 
 const PREFIX: &str = "ess_";
 
@@ -94,7 +95,7 @@ pub(super) fn acting(hash: &[u8; 32]) -> Result<Acting> {
         let expires = row.get::<i64>(6).map(|end| end.saturating_add(EPOCH_MICROS));
         Some(Acting { role: row.get::<pg_sys::Oid>(3)?, expires })
     })?;
-    let alive = |end: Option<i64>| end.is_none_or(|end| end > lifetime::now());
+    let alive = |end: Option<i64>| end.is_none_or(|end| end > order::now());
     found
         .into_iter()
         .find(|a| alive(a.expires) && names::role_name(a.role).is_some() && !bypasses(a.role))

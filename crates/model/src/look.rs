@@ -60,7 +60,7 @@ pub fn only<E: From<Damaged>>(
         // What does not differ is in both images.
         let mut old = bytes;
         while let Some(at) = reader.number()?.checked_sub(1) {
-            if shape.1.key.iter().any(|&part| u64::from(part) == at) {
+            if is_of_key(&shape.1, at) {
                 return Ok(None);
             }
             let new = sizes.get(at as usize).ok_or(Damaged)?;
@@ -78,8 +78,6 @@ pub(crate) type Key<'a> = SmallVec<[&'a [u8]; 2]>;
 /// As much of a change as can be said without decoding it.
 pub(crate) struct Look<'a> {
     pub(crate) head: Head,
-    /// Of the first image.
-    pub(crate) shape: Option<(ShapeId, Arc<Shape>)>,
     /// Empty for a table without one.
     pub(crate) key: Key<'a>,
     /// The old image has another key.
@@ -93,18 +91,18 @@ impl<'a> Look<'a> {
         shapes: &mut Shapes<'_, E>,
     ) -> Result<Self, E> {
         let head = Head::read(reader)?;
-        let mut look = Self { head, shape: None, key: Key::new(), moved: false };
+        let mut look = Self { head, key: Key::new(), moved: false };
         if head.kind == Kind::Neither {
             return Ok(look);
         }
-        let (id, shape) = payload::shape(reader, shapes)?;
+        let (_, shape) = payload::shape(reader, shapes)?;
         look.key = image(reader, &shape)?;
         match head.kind {
             Kind::Neither | Kind::Insert | Kind::Delete => {}
             Kind::Update => {
                 payload::version(reader)?;
                 while let Some(at) = reader.number()?.checked_sub(1) {
-                    look.moved |= shape.key.iter().any(|&part| u64::from(part) == at);
+                    look.moved |= is_of_key(&shape, at);
                     reader.raw_value()?;
                 }
             }
@@ -113,9 +111,13 @@ impl<'a> Look<'a> {
                 look.moved = image(reader, &old)? != look.key;
             }
         }
-        look.shape = Some((id, shape));
         Ok(look)
     }
+}
+
+/// Whether a column, by its place in the shape, is part of the key.
+fn is_of_key(shape: &Shape, at: u64) -> bool {
+    shape.key.iter().any(|&part| u64::from(part) == at)
 }
 
 /// Passes an image and gives the row's key.
