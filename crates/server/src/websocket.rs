@@ -12,6 +12,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 
 use crate::accept::Connection;
 use crate::answer::http_error;
@@ -66,8 +67,8 @@ pub(crate) struct Socket {
 #[derive(Debug)]
 pub(crate) enum Received {
     Text(String),
-    /// It has taken everything that was sent before a ping.
-    Pong,
+    /// It has taken everything that was sent before the ping that carried this.
+    Pong(Bytes),
 }
 
 /// The peer is gone, or as good as.
@@ -97,7 +98,7 @@ impl Socket {
                     let text = String::from_utf8_lossy(&bytes).into_owned();
                     return Some(Received::Text(text));
                 }
-                Ok(Message::Pong(_)) => return Some(Received::Pong),
+                Ok(Message::Pong(carries)) => return Some(Received::Pong(carries)),
                 // A close is answered by the next look, behind which there is nothing.
                 Ok(Message::Ping(_) | Message::Close(_)) => {}
                 Err(_) => return None,
@@ -114,16 +115,17 @@ impl Socket {
         if !std::mem::take(&mut self.is_heard) {
             return Err(Gone);
         }
-        self.write(Message::Ping(bytes::Bytes::new())).await
+        self.write(Message::Ping(Bytes::new())).await
     }
 
-    /// [`Socket::send`], with a ping behind it: the pong says that the peer has taken the text.
+    /// [`Socket::send`], with a ping after it: the pong, which carries the same, says that the peer has taken
+    /// the text.
     ///
     /// # Errors
     /// As [`Socket::send`].
-    pub(crate) async fn send_asking(&mut self, text: String) -> Result<(), Gone> {
+    pub(crate) async fn send_asking(&mut self, text: String, carries: Bytes) -> Result<(), Gone> {
         self.send(text).await?;
-        self.write(Message::Ping(bytes::Bytes::new())).await
+        self.write(Message::Ping(carries)).await
     }
 
     /// Says goodbye, by a code and a reason or by neither. The peer may be gone already, and then needs

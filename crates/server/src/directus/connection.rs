@@ -1,8 +1,7 @@
 //! A socket from its upgrade to its end: one task, which reads, asks the worker, and sends.
 //!
-//! Guarantees that a message leaves when the client has taken the one before, or did not say so within
-//! [`REST`]: of two that reach Node in one piece its SDK drops the second. What a client can make grow is bounded: it is read when what it said before
-//! was answered, and has at most [`MOST`] subscriptions.
+//! Guarantees that a message leaves after the client has taken the one before ([`Taken`]). What a client can make
+//! grow is bounded: it is read when what it said before was answered, and has at most [`MOST`] subscriptions.
 
 use std::future::{pending, poll_fn};
 use std::sync::Arc;
@@ -20,11 +19,10 @@ use super::identity::{Identity, Unknown};
 use super::renderer::said;
 use super::request::{self, Request, Subscribe};
 use super::subscription::{Said, Subscription};
+use super::taken::Taken;
 use crate::hub::{Format, Hub};
 use crate::websocket::{GOING_AWAY, Gone, Received, Socket};
 
-/// For a client that answers no ping.
-const REST: Duration = Duration::from_millis(50);
 /// A client has so long to say who it is.
 const AUTH_TIME: Duration = Duration::from_secs(10);
 /// Subscriptions of one socket.
@@ -68,8 +66,8 @@ pub(super) struct Connection {
     subscriptions: Vec<Subscribed>,
     /// Which of them speaks next.
     turn: usize,
-    /// When the next message may be sent; at once when the client has taken the last one.
-    rested: Instant,
+    /// Whether the next message may be sent.
+    taken: Taken,
     /// Said while the last message was on its way.
     waiting: Option<String>,
     heart: Heart,
@@ -101,7 +99,7 @@ impl Connection {
             auth_until: None,
             subscriptions: Vec::new(),
             turn: 0,
-            rested: now,
+            taken: Taken::default(),
             waiting: None,
         }
     }
@@ -197,7 +195,7 @@ impl Connection {
     fn take(&mut self, received: Option<Received>) -> Result<(), End> {
         match received {
             Some(Received::Text(text)) => self.waiting = Some(text),
-            Some(Received::Pong) => self.rested = Instant::now(),
+            Some(Received::Pong(carries)) => self.taken.answered(&carries),
             None => return Err(End::Gone),
         }
         Ok(())
@@ -208,17 +206,17 @@ impl Connection {
         if let Some(text) = self.waiting.take() {
             return self.hear(&text).await;
         }
-        let is_rested = Instant::now() >= self.rested;
+        let waits = self.taken.waits(Instant::now());
         let expires = self.identity.expires.filter(|_| self.auth_until.is_none());
         let times = expires.into_iter().chain(self.auth_until).chain([self.heart.next]);
         let time = times.min().expect("a heart beats");
         tokio::select! {
             received = self.socket.receive() => self.take(received),
-            (at, said) = next(&mut self.subscriptions, self.turn), if is_rested => {
+            (at, said) = next(&mut self.subscriptions, self.turn), if waits.is_none() => {
                 self.turn = at + 1;
                 self.say(at, said).await
             }
-            () = sleep_until(self.rested), if !is_rested => Ok(()),
+            () = sleep_until(waits.unwrap_or(time)), if waits.is_some() => Ok(()),
             () = sleep_until(time) => self.pass().await,
         }
     }
@@ -423,16 +421,15 @@ impl Connection {
     }
 
     async fn send(&mut self, text: String) -> Result<(), End> {
-        while Instant::now() < self.rested {
+        while let Some(until) = self.taken.waits(Instant::now()) {
             tokio::select! {
                 // One text waits; the next ones do so in the socket.
                 received = self.socket.receive(), if self.waiting.is_none() => self.take(received)?,
-                () = sleep_until(self.rested) => {}
+                () = sleep_until(until) => {}
             }
         }
-        self.socket.send_asking(text).await?;
-        self.rested = Instant::now() + REST;
-        Ok(())
+        let ping = self.taken.ask(Instant::now());
+        Ok(self.socket.send_asking(text, ping).await?)
     }
 }
 

@@ -24,5 +24,6 @@ mod request;
 mod routes;
 mod search;
 mod subscription;
+mod taken;
 
 pub(crate) use routes::routes;
