@@ -337,7 +337,9 @@ async fn a_stop_says_goodbye_in_each_protocols_way() {
     assert_eq!(native.next().await, Line::End);
     assert_eq!(v10.next().await, Line::Broken, "Python would take a clean end for the end");
     worker.server.await.expect("no panic").expect("a planned stop");
-    assert!(asked.elapsed() < std::time::Duration::from_millis(500));
+    // Seen: 0.4 s, which is what clients are given to read the goodbye. A server that waited for them to go
+    // would wait for as long as they stay.
+    assert!(asked.elapsed() < std::time::Duration::from_secs(4));
 }
 
 #[tokio::test]

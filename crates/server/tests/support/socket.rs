@@ -39,7 +39,10 @@ pub(crate) async fn ask_one(
     path: &str,
     headers: &[(&str, &str)],
 ) -> Response<Incoming> {
-    let io = TokioIo::new(TcpStream::connect(address).await.expect("the server listens"));
+    let stream = TcpStream::connect(address).await.expect("the server listens");
+    // A pong and what is said after it would wait for each other's acknowledgement.
+    stream.set_nodelay(true).expect("it is open");
+    let io = TokioIo::new(stream);
     let (mut sender, connection) = http1::handshake(io).await.expect("HTTP/1.1");
     tokio::spawn(connection.with_upgrades());
     let mut request = Request::builder()
