@@ -2,6 +2,9 @@
 # PG_CONFIG chooses the PostgreSQL to build for, CARGO_TARGET_DIR where to build. PG=17 (or 15, 18)
 # chooses one with assertions, built from source: make test PG=17.
 
+# The long runs test what users get, and may take as long as they are told to.
+LONG = PROFILE=release NEXTEST_PROFILE=long
+
 .PHONY: help setup demo test unit inside outside lint check-versions private install package release-sql bench bench-guard nemesis crash fuzz large endurance
 
 help: ## show this list
@@ -22,26 +25,26 @@ unit: ## only the crates that do not touch PostgreSQL
 inside: ## only the tests that run inside a backend
 	@tools/test.sh inside
 
-outside: ## only real clusters with real clients; TESTS="--test lifecycle" chooses
+outside: ## only real clusters with real clients; TESTS=lifecycle chooses
 	@tools/test.sh outside
 
 crash: setup ## the crash matrix; CRASH_ROUNDS (200), CRASH_SEED (the date)
 	@CRASH_ROUNDS=$${CRASH_ROUNDS:-200} CRASH_SEED=$${CRASH_SEED:-$$(date +%s)} \
-		TESTS="--test crash -- --nocapture" tools/test.sh outside
+		$(LONG) TESTS="crash:: --no-capture" tools/test.sh outside
 
 nemesis: setup ## the weighted random machine; NEMESIS_SECONDS (1800), NEMESIS_SEED (the date)
 	@NEMESIS_SECONDS=$${NEMESIS_SECONDS:-1800} NEMESIS_SEED=$${NEMESIS_SEED:-$$(date +%s)} \
-		TESTS="--test nemesis -- --nocapture" tools/test.sh outside
+		$(LONG) TESTS="nemesis:: --no-capture" tools/test.sh outside
 
 fuzz: ## any text as a query, for FUZZ_SECONDS (600)
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} cargo test --release -p event_source_filter --test fuzz -- --nocapture
 
 large: setup ## transactions of many rows; LARGE_ROWS (5,000,000)
-	@LARGE_ROWS=$${LARGE_ROWS:-5000000} TESTS="--test large -- --nocapture" tools/test.sh outside
+	@LARGE_ROWS=$${LARGE_ROWS:-5000000} $(LONG) TESTS="large:: --no-capture" tools/test.sh outside
 
 endurance: setup ## a day of writing through the smallest log; ENDURANCE_CHANGES (20,000,000)
 	@ENDURANCE_CHANGES=$${ENDURANCE_CHANGES:-20000000} \
-		TESTS="--test endurance -- --nocapture" tools/test.sh outside
+		$(LONG) TESTS="endurance:: --no-capture" tools/test.sh outside
 
 lint: ## format, clippy, file lengths, licences
 	@tools/lint.sh

@@ -28,5 +28,5 @@ tools/install-private.sh "$private/release"
 cargo build --quiet --release -p event_source_wire --example render
 record=()
 if [ -n "${RECORD:-}" ] && [ "$RECORD" != 0 ]; then record=(--record); fi
-exec cargo run --quiet --profile outside -p event_source_bench --bin guard -- \
+exec cargo run --quiet --profile bench -p event_source_bench --bin guard -- \
     "$TARGET/release/examples/render" "${record[@]}"

@@ -5,6 +5,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 TOOLS=$ROOT/.tools
 PGRX_VERSION=0.18.1
+NEXTEST_VERSION=0.9.143
 
 # PG=17 chooses the PostgreSQL of that major version, with assertions, that tools/postgres.sh builds.
 # Each has its own target folder and PGRX_HOME, so that nothing is built again on going back.
@@ -23,6 +24,10 @@ PG_CONFIG=${PG_CONFIG:-$(command -v pg_config || true)}
 export PGRX_PG_CONFIG_PATH=$PG_CONFIG
 export PGRX_HOME=$TOOLS/pgrx${PG:+-$PG}
 export PATH=$TOOLS/bin:$PATH
+
+# What `make test` builds and runs without cargo-pgrx. Always chosen together: cargo gives each choice of crates
+# libraries of its own, with other features.
+TESTED=(--workspace --exclude event_source --exclude event_source_bench --exclude event_source_bench_hyper)
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }

@@ -17,6 +17,8 @@ tree=$TARGET/package/$feature${extra:+-$extra}
 rm -rf "$tree"
 cargo pgrx package --pg-config "$PG_CONFIG" --profile "$profile" --no-default-features \
     --features "$feature $extra" --out-dir "$tree" >&2
-cargo build --quiet -p event_source_server --profile "$profile" >&2
+server=(-p event_source_server)
+[ "$profile" != tests ] || server=("${TESTED[@]}" --bins --tests)
+cargo build --quiet "${server[@]}" --profile "$profile" >&2
 install -m 755 "$TARGET/$profile/event_source_server" "$tree$("$PG_CONFIG" --pkglibdir)/"
 printf '%s\n' "$tree"

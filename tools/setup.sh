@@ -7,7 +7,7 @@ set -euo pipefail
 
 missing_packages() {
     local package
-    for package in pkg-config clang libclang-dev sudo; do
+    for package in pkg-config clang libclang-dev sudo rsync; do
         dpkg-query -W -f '${Status}' $package 2>/dev/null | grep -q 'ok installed' || echo $package
     done
     command -v cc >/dev/null || echo build-essential
@@ -43,7 +43,7 @@ install_packages() {
 # Not Debian: its packages have other names, so only look.
 check_commands() {
     local command
-    for command in cc clang pkg-config curl node npm chromium python3 "${PG_CONFIG:-pg_config}"; do
+    for command in cc clang pkg-config rsync curl node npm chromium python3 "${PG_CONFIG:-pg_config}"; do
         command -v "$command" >/dev/null || die "$command is missing"
     done
 }

@@ -18,4 +18,5 @@ fi
 export CARGO_TARGET_DIR=$TARGET/inside
 runas=()
 if [ "$(id -u)" = 0 ]; then runas=(--runas postgres); fi
-cargo pgrx test "$(pg_feature)" "${runas[@]}" --pgdata "$private/run/inside"
+# Only the extension's: the crates have been tested.
+cargo pgrx test --package event_source "$(pg_feature)" "${runas[@]}" --pgdata "$private/run/inside"

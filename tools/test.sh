@@ -1,36 +1,53 @@
 #!/usr/bin/env bash
-# Runs the tests, from the quick ones to the real ones. Without an argument all of them.
-#   tools/test.sh [unit | inside | outside]
-# TESTS goes to the outside tests: TESTS="--test lifecycle" or TESTS="--test feeds -- page".
+# Runs the tests, from the quick ones to the real ones, and says in the end how long each group took.
+#   tools/test.sh [unit | inside | outside]      without an argument all of them
+# TESTS chooses outside tests by parts of their names, as cargo-nextest understands its arguments:
+# TESTS=lifecycle, TESTS="prepared::many", TESTS="crash:: --no-capture".
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 cd "$ROOT"
+"$ROOT/tools/nextest.sh"
+
+# One profile for all that is built here, so that what the groups share is compiled once.
+export PROFILE=${PROFILE:-tests}
+
+tested() {
+    cargo nextest run --cargo-profile "$PROFILE" "${TESTED[@]}" -E "$@"
+}
 
 # The crates that cannot touch PostgreSQL. The extension's library does not link into a plain test.
 unit() {
-    cargo test --quiet --workspace --exclude event_source --exclude event_source_tests --exclude event_source_bench
+    tested 'not package(event_source_tests)'
 }
 
 # Tests in a backend: cargo-pgrx installs a build of its own, with the tests in it, into a third
 # private PostgreSQL and runs that.
 inside() {
-    grep -rqs '#\[pg_test' src pgrx-tests || return 0
     "$ROOT/tools/test-inside.sh"
 }
 
-# One at a time: several measure how long something takes, and the machine of CI has two cores.
-outside() {
+build() {
     "$ROOT/tools/private.sh"
-    # Only what the benchmarks calculate; they run by bench/run.
-    [ -n "${TESTS:-}" ] || cargo test --quiet --profile outside -p event_source_bench
+}
+
+# Side by side, in groups of .config/nextest.toml.
+outside() {
     local arguments=()
     read -ra arguments <<< "${TESTS:-}"
-    [[ " ${arguments[*]} " == *" -- "* ]] || arguments+=(--)
-    cargo test --profile outside -p event_source_tests "${arguments[@]}" --test-threads=1
+    tested 'package(event_source_tests)' "${arguments[@]}"
+}
+
+took=()
+group() {
+    local begun=$SECONDS
+    "$1"
+    took+=("$(printf '%-8s %3d min %02d s' "$1" $(((SECONDS - begun) / 60)) $(((SECONDS - begun) % 60)))")
 }
 
 case "${1:-all}" in
-    unit | inside | outside) "$1" ;;
-    all) unit; inside; outside ;;
+    unit | inside) group "$1" ;;
+    outside) group build; group outside ;;
+    all) group unit; group build; group inside; group outside ;;
     *) die "usage: tools/test.sh [unit | inside | outside]" ;;
 esac
+printf '%s\n' "${took[@]}" >&2

@@ -1,4 +1,4 @@
-//! A throw-away cluster: initdb, start, stop, removal.
+//! A throw-away cluster: copied from a template or made by initdb, start, stop, removal.
 //!
 //! It guarantees that its processes and files are gone when it is dropped, and that the end of the
 //! server's log is printed when that happens by a panic. The postmaster is a child of the test's
@@ -19,6 +19,7 @@ use crate::health::health;
 use crate::options::Options;
 use crate::private::{self, Build};
 use crate::processes::{self, Pid, Signal};
+use crate::template::{Template, Used};
 use crate::wait::{wait_for, wait_until};
 
 /// The database that the extension is created in and that the worker serves.
@@ -42,6 +43,8 @@ pub struct Cluster {
     pub(crate) http_port: u16,
     pub(crate) environment: Vec<(String, OsString)>,
     pub(crate) postmaster: Option<Child>,
+    /// Where its data folder goes in the end, when it is a copy of a template.
+    pub(crate) used: Option<Used>,
 }
 
 impl Cluster {
@@ -57,8 +60,35 @@ impl Cluster {
     }
 
     pub(crate) fn create(options: Options) -> Self {
+        let mut cluster = Self::place(&options);
+        let (build, extension) = (options.build, options.extension);
+        if options.fresh {
+            cluster.initdb();
+        } else {
+            let name = if extension { "extension" } else { "bare" };
+            let make = |data: &Path| Self::make_template(build, extension, data);
+            cluster.used = Some(Template::of(build, name, make).copy_to(&cluster.data()));
+        }
+        cluster.set("listen_addresses", "127.0.0.1");
+        cluster.set("port", &cluster.port.to_string());
+        cluster.set("unix_socket_directories", &cluster.folder.display().to_string());
+        cluster.set("max_connections", "100");
+        cluster.set("log_line_prefix", "%m [%p] %b %d ");
+        cluster.set("shared_preload_libraries", "event_source");
+        cluster.set("event_source.listen", &format!("{DATABASE}=127.0.0.1:{}", cluster.http_port));
+        for (name, value) in &options.conf {
+            cluster.set(name, value);
+        }
+        cluster.launch();
+        if options.fresh && extension {
+            cluster.create_extension();
+        }
+        cluster
+    }
+
+    /// A folder, ports and an installation; there is no cluster yet.
+    fn place(options: &Options) -> Self {
         let folder = new_folder();
-        let (port, http_port) = (free_port(), free_port());
         let mut installation = options.build.installation();
         if options.own_installation {
             let own = folder.join("installation");
@@ -66,45 +96,51 @@ impl Cluster {
             private::output(Command::new("cp").arg("-al").arg(installation).arg(&own));
             installation = own;
         }
-        let build = options.build;
-        let mut cluster = Self {
-            build,
+        Self {
+            build: options.build,
             installation,
             folder,
-            port,
-            http_port,
-            environment: options.environment,
+            port: free_port(),
+            http_port: free_port(),
+            environment: options.environment.clone(),
             postmaster: None,
-        };
+            used: None,
+        }
+    }
+
+    fn initdb(&self) {
         private::output(
-            private::as_server_user(&cluster.program("initdb"))
+            private::as_server_user(&self.program("initdb"))
                 .arg("-D")
-                .arg(cluster.data())
+                .arg(self.data())
                 .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"])
                 .arg("--no-sync"),
         );
-        cluster.set("listen_addresses", "127.0.0.1");
-        cluster.set("port", &port.to_string());
-        cluster.set("unix_socket_directories", &cluster.folder.display().to_string());
-        cluster.set("max_connections", "100");
-        cluster.set("log_line_prefix", "%m [%p] %b %d ");
-        cluster.set("shared_preload_libraries", "event_source");
-        cluster.set("event_source.listen", &format!("{DATABASE}=127.0.0.1:{http_port}"));
-        for (name, value) in &options.conf {
-            cluster.set(name, value);
-        }
-        cluster.launch();
-        if options.extension {
+    }
+
+    fn create_extension(&self) {
+        self.connect_to("postgres")
+            .batch_execute(&format!("CREATE DATABASE {DATABASE}"))
+            .expect("the database can be created");
+        self.connect()
+            .batch_execute("CREATE EXTENSION event_source")
+            .expect("the extension can be created");
+    }
+
+    /// Makes a cluster that never served, stops it, and leaves its data folder as `data`.
+    fn make_template(build: Build, extension: bool, data: &Path) {
+        let mut options = Options::default().build(build).conf("event_source.listen", "").fresh();
+        options.extension = extension;
+        let cluster = if extension {
+            let mut cluster = Self::create(options);
+            cluster.stop(Stop::Fast);
             cluster
-                .connect_to("postgres")
-                .batch_execute(&format!("CREATE DATABASE {DATABASE}"))
-                .expect("the database can be created");
+        } else {
+            let cluster = Self::place(&options);
+            cluster.initdb();
             cluster
-                .connect()
-                .batch_execute("CREATE EXTENSION event_source")
-                .expect("the extension can be created");
-        }
-        cluster
+        };
+        fs::rename(cluster.data(), data).expect("both lie in one file system");
     }
 
     /// Appends a setting to `postgresql.conf`; [`Cluster::reload`] or a restart makes it count.
@@ -396,6 +432,9 @@ impl Drop for Cluster {
         }
         if self.postmaster.is_some() {
             self.kill();
+        }
+        if let (Some(used), Some(name)) = (&self.used, self.folder.file_name()) {
+            used.keep(&self.data(), name);
         }
         remove(&self.folder);
     }

@@ -26,6 +26,7 @@ impl Cluster {
             http_port: free_port(),
             environment: self.environment.clone(),
             postmaster: None,
+            used: None,
         };
         private::output(
             private::as_server_user(&self.program("pg_basebackup"))

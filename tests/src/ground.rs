@@ -3,9 +3,10 @@
 //! It runs on the test's thread. Everything lies under `run` in the private folder; the name of each
 //! folder begins with the process that uses it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -25,9 +26,7 @@ pub(crate) fn new_folder() -> PathBuf {
         sweep(&run);
     }
     let folder = run.join(format!("{own}-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
-    private::output(
-        private::as_server_user(Path::new("mkdir")).args(["-m", "755", "-p"]).arg(&folder),
-    );
+    private::own_folder(&folder);
     folder
 }
 
@@ -63,19 +62,45 @@ pub(crate) fn remove(folder: &Path) {
     });
 }
 
-/// A port that nobody listens on, below the range from which the kernel takes outgoing ports: one
-/// of those could be in use as soon as a stopped cluster is started again.
+/// A port that nobody listens on and no other test takes, below the range from which the kernel takes outgoing
+/// ports: one of those could be in use as soon as a stopped cluster is started again.
+///
+/// # Panics
+/// When this process has used up its block, or every block is taken.
 #[must_use]
 pub fn free_port() -> u16 {
-    const LOW: u16 = 12_000;
-    const HIGH: u16 = 30_000;
+    static BLOCK: OnceLock<(u16, File)> = OnceLock::new();
     static NEXT: AtomicU16 = AtomicU16::new(0);
+    let (first, _lock) = BLOCK.get_or_init(own_block);
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let start = std::process::id().wrapping_mul(97) as u16;
-        let port = LOW + start.wrapping_add(step) % (HIGH - LOW);
+        assert!(step < BLOCK_SIZE, "a test needs more than {BLOCK_SIZE} ports");
+        let port = first + step;
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }
     }
+}
+
+/// Ports that a process may take.
+const BLOCK_SIZE: u16 = 250;
+
+/// The first port of a block that no other process has, and the lock that says so until this one ends.
+fn own_block() -> (u16, File) {
+    const LOW: u16 = 12_000;
+    const HIGH: u16 = 30_000;
+    let ports = private::root().join("ports");
+    fs::create_dir_all(&ports).expect("the private folder can be written");
+    const BLOCKS: u16 = (HIGH - LOW) / BLOCK_SIZE;
+    // Another checkout has locks of its own: its tests begin elsewhere, most likely.
+    let start = std::process::id() as u16;
+    (0..BLOCKS)
+        .map(|step| LOW + start.wrapping_add(step) % BLOCKS * BLOCK_SIZE)
+        .find_map(|first| {
+            let file = ports.join(first.to_string());
+            let lock = File::options().create(true).truncate(false).write(true).open(file);
+            let lock = lock.expect("the lock can be made");
+            lock.try_lock().is_ok().then_some((first, lock))
+        })
+        .expect("few tests run at once")
 }

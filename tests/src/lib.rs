@@ -6,7 +6,8 @@
 //! (`tools/private-dir.sh` says where that is).
 //!
 //! - [`private`]: which PostgreSQL, and as which user it runs
-//! - [`options`], [`cluster`]: a cluster from initdb to removal
+//! - [`options`], [`cluster`]: a cluster from its making to its removal
+//! - `template`: what most clusters are copied from
 //! - [`copies`]: base backups, standbys, recovery to a point
 //! - [`dumps`]: dumps, and databases made from them
 //! - [`members`]: what an extension consists of
@@ -42,6 +43,7 @@ pub mod program;
 pub mod rebuild;
 pub mod replay;
 pub mod resume;
+mod template;
 pub mod wait;
 
 pub use cluster::{Cluster, Stop};

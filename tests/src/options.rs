@@ -13,6 +13,7 @@ pub struct Options {
     pub(crate) environment: Vec<(String, OsString)>,
     pub(crate) extension: bool,
     pub(crate) own_installation: bool,
+    pub(crate) fresh: bool,
 }
 
 impl Default for Options {
@@ -23,6 +24,7 @@ impl Default for Options {
             environment: Vec::new(),
             extension: true,
             own_installation: false,
+            fresh: false,
         }
     }
 }
@@ -52,6 +54,14 @@ impl Options {
     #[must_use]
     pub fn without_extension(mut self) -> Self {
         self.extension = false;
+        self
+    }
+
+    /// Makes it by initdb and CREATE EXTENSION, for a test whose subject is a new cluster or that has two of them:
+    /// copies of a template have its system identifier and its keys.
+    #[must_use]
+    pub fn fresh(mut self) -> Self {
+        self.fresh = true;
         self
     }
 

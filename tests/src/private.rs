@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 /// The owner of a test cluster's files when the tests run as root.
 const SERVER_USER: &str = "postgres";
@@ -22,7 +23,7 @@ pub enum Build {
 }
 
 impl Build {
-    fn folder(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Release => "release",
             Self::Controls => "controls",
@@ -42,7 +43,7 @@ impl Build {
     /// The folder of this build, with what is unpacked beside its PostgreSQL.
     #[must_use]
     pub fn root(self) -> PathBuf {
-        root().join(self.folder())
+        root().join(self.name())
     }
 
     /// The whole installation of this build.
@@ -62,8 +63,11 @@ impl Build {
 /// # Panics
 /// When `tools/private-dir.sh` fails.
 #[must_use]
-pub fn root() -> PathBuf {
-    PathBuf::from(output(&mut Command::new(checkout().join("tools/private-dir.sh"))))
+pub fn root() -> &'static Path {
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        PathBuf::from(output(&mut Command::new(checkout().join("tools/private-dir.sh"))))
+    });
+    &ROOT
 }
 
 /// Whether the PostgreSQL under test is of this major version or a newer one.
@@ -96,6 +100,14 @@ pub fn as_server_user(program: &Path) -> Command {
         .args(["--reuid", SERVER_USER, "--regid", SERVER_USER, "--init-groups", "--"])
         .arg(program);
     command
+}
+
+/// Makes a folder that belongs to the user of the server and that everybody can read.
+///
+/// # Panics
+/// When it cannot be made.
+pub(crate) fn own_folder(folder: &Path) {
+    output(as_server_user(Path::new("mkdir")).args(["-m", "755", "-p"]).arg(folder));
 }
 
 /// Runs a command to its end and gives its standard output without the last line end.

@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// In which anything comes that comes at all, ten times over: no test passes or fails by how fast a machine is.
+pub const LONG: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Returns how long it took until `condition` held.

@@ -1,15 +1,13 @@
 //! Queries of nobody: what they may ask, and that a credential which is not good is never worth none.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-use std::time::Duration;
-
 use event_source_tests::consume::{Failed, Request, Stream, Version, v10};
 use event_source_tests::follow::mint;
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, wait_until};
 use postgres::Client;
 use serde_json::Value;
 
-const LONG: Duration = Duration::from_secs(30);
 type Headers<'a> = &'a [(&'a str, &'a str)];
 
 fn served() -> (Cluster, Client) {

@@ -2,20 +2,17 @@
 //! server's own origin and of another one.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-#[path = "loopback/models.rs"]
-mod models;
-
 use std::time::Duration;
 
+use crate::loopback::models::{models, run};
 use event_source_tests::follow::mint;
 use event_source_tests::processes::Signal;
 use event_source_tests::program::Program;
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, wait_until};
-use models::{models, run};
 use postgres::Client;
 use serde_json::{Value, json};
 
-const LONG: Duration = Duration::from_secs(30);
 /// Something that comes would have come by then.
 const SHORT: Duration = Duration::from_millis(500);
 

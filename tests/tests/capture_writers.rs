@@ -4,6 +4,7 @@
 
 use event_source_tests::Cluster;
 use event_source_tests::follow::{self, drain, mint, refused, sorted, story};
+use event_source_tests::wait::LONG;
 use postgres::Client;
 use serde_json::json;
 
@@ -268,15 +269,11 @@ fn an_update_that_waited_for_another_one_tells_the_row_that_it_found() {
     let mut second = cluster.connect();
     let waiting =
         std::thread::spawn(move || second.batch_execute("UPDATE t SET v = v + 1 WHERE id = 1"));
-    event_source_tests::wait_until(
-        "the second to wait",
-        std::time::Duration::from_secs(60),
-        || {
-            let waits = "SELECT count(*) > 0 FROM pg_stat_activity
+    event_source_tests::wait_until("the second to wait", LONG, || {
+        let waits = "SELECT count(*) > 0 FROM pg_stat_activity
                      WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE t SET v = v + 1%'";
-            client.query_one(waits, &[]).unwrap().get(0)
-        },
-    );
+        client.query_one(waits, &[]).unwrap().get(0)
+    });
     first.batch_execute("COMMIT").unwrap();
     waiting.join().unwrap().unwrap();
     let events = drain(&mut client, &token, None);

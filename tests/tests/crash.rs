@@ -6,11 +6,8 @@
 //! long as PostgreSQL can: the crash takes acknowledged ones back, which is their bargain, but none
 //! that a client has seen. `CRASH_ROUNDS` sets how many rounds, `CRASH_SEED` what they are.
 
-#[path = "crash/run.rs"]
 mod run;
-#[path = "crash/strike.rs"]
 mod strike;
-#[path = "crash/writer.rs"]
 mod writer;
 
 use std::time::Instant;

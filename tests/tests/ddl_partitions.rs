@@ -2,15 +2,12 @@
 //! with rows in them. Its rows come and go with events all the same.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-use std::time::Duration;
-
 use event_source_tests::Cluster;
 use event_source_tests::follow::{self, drain, refused, sorted, story};
+use event_source_tests::wait::LONG;
 use event_source_tests::wait_until;
 use postgres::Client;
 use serde_json::json;
-
-const LONG: Duration = Duration::from_secs(60);
 
 /// A captured table `p (id, v)` with partitions `p_0` to `p_2`, ten keys in each, one row in each.
 fn captured() -> (Cluster, Client, String) {

@@ -2,16 +2,13 @@
 //! with an error that says why, behind everything that was before it.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-use std::time::Duration;
-
 use event_source_tests::Cluster;
 use event_source_tests::consume::v10::V10Stream;
 use event_source_tests::consume::{Event, Form, Kind, Request, Stream, Version, sql};
 use event_source_tests::follow::{drain, mint, refused, story};
+use event_source_tests::wait::LONG;
 use postgres::Client;
 use serde_json::json;
-
-const LONG: Duration = Duration::from_secs(60);
 
 /// A served cluster with a captured table `t (id, v, w)`, an index on `v`, and one row in it.
 fn served() -> (Cluster, Client) {

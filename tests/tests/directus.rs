@@ -3,15 +3,13 @@
 //! What it prints is what a user's loop gets to see. Where the SDK hides something, a raw socket looks.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-#[path = "directus/board.rs"]
-mod board;
-#[path = "directus/sdk.rs"]
+pub(crate) mod board;
 mod sdk;
 
 use board::{Board, Raw};
 use event_source_tests::processes::Signal;
 use event_source_tests::{Cluster, wait_until};
-use sdk::{Program, Sdk};
+use sdk::{Sdk, Subscriber};
 use serde_json::{Value, json};
 
 /// The items' ids.
@@ -20,7 +18,7 @@ fn ids(items: &Value) -> Vec<i64> {
     items.iter().map(|item| item["id"].as_i64().unwrap()).collect()
 }
 
-fn start(board: &Board, sdk: Sdk, auth_mode: &str) -> Program {
+fn start(board: &Board, sdk: Sdk, auth_mode: &str) -> Subscriber {
     let token = (auth_mode != "public").then_some(&board.secret);
     sdk.start(&board.cluster, json!({ "authMode": auth_mode, "token": token })).connected()
 }

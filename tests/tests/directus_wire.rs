@@ -1,14 +1,11 @@
 //! Directus' messages, looked at one by one: what the SDK hides, and what must hold whatever a client does.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-#[path = "directus/board.rs"]
-mod board;
-
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use board::{Board, LONG, Raw};
+use crate::directus::board::{Board, LONG, Raw};
 use event_source_tests::processes::Signal;
 use event_source_tests::{Cluster, Stop, jwt, wait_until};
 use postgres::error::SqlState;

@@ -4,17 +4,15 @@
 //! Their programs are in `tests/clients`; `make setup` installs the drivers. What a test expects
 //! here is what a user's program gets to see: decoded values and the driver's own error classes.
 
-#[path = "drivers/driver.rs"]
-mod driver;
-#[path = "drivers/shop.rs"]
-mod shop;
+pub(crate) mod driver;
+pub(crate) mod shop;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use driver::{DRIVERS, Driver};
 use event_source_tests::processes::Signal;
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, wait_until};
 use serde_json::{Value, json};
 use shop::Shop;
@@ -210,9 +208,7 @@ fn write_and_kill(cluster: &Cluster, rows: usize, seen: &AtomicUsize) {
         let number = i32::try_from(id).expect("few rows");
         client.execute(&insert, &[&number]).expect("no session notices that the server is killed");
         if id % (rows / 4) == 0 && id < rows {
-            wait_until("the stream to come near", Duration::from_secs(60), || {
-                seen.load(Ordering::Relaxed) + 20 > id
-            });
+            wait_until("the stream to come near", LONG, || seen.load(Ordering::Relaxed) + 20 > id);
             cluster.serving().1.signal(Signal::KILL);
         }
     }

@@ -3,17 +3,12 @@
 //! Node's driver gives up while its stream goes on.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-#[path = "drivers/driver.rs"]
-mod driver;
-#[path = "drivers/shop.rs"]
-mod shop;
-
 use std::time::Duration;
 
-use driver::{DRIVERS, Driver};
+use crate::drivers::driver::{DRIVERS, Driver};
+use crate::drivers::shop::Shop;
 use event_source_tests::consume::{Failed, Request, Stream};
 use serde_json::{Value, json};
-use shop::Shop;
 
 fn ids<'a>(events: impl IntoIterator<Item = &'a Value>) -> Vec<&'a str> {
     events.into_iter().map(|event| event["data"]["document"]["id"].as_str().unwrap()).collect()

@@ -1,18 +1,13 @@
 //! Fauna's v10 wire as it is on the wire, where the drivers do not show it: statuses, framing,
 //! refusals with their exact codes and messages, and that live, replayed and paged events are equal.
 
-#[path = "drivers/shop.rs"]
-mod shop;
-
-use std::time::Duration;
-
+use crate::drivers::shop::Shop;
 use event_source_tests::consume::v10::{Tagged, TaggedPage, V10Stream, page};
 use event_source_tests::consume::{Failed, Kind, Version};
+use event_source_tests::wait::LONG;
 use event_source_tests::wait::wait_for;
 use serde_json::{Value, json};
-use shop::Shop;
 
-const SOON: Duration = Duration::from_secs(20);
 const VERSIONS: [Version; 2] = [Version::Http1, Version::Http2];
 
 impl Shop {
@@ -27,7 +22,7 @@ impl Shop {
 }
 
 fn next(stream: &mut V10Stream) -> Tagged {
-    stream.next(SOON).expect("an event comes").expect("the stream goes on")
+    stream.next(LONG).expect("an event comes").expect("the stream goes on")
 }
 
 /// Without what it cost, which differs from one delivery to the next.
@@ -110,7 +105,7 @@ fn a_feed_may_start_before_its_token_and_a_stream_may_not() {
     // A token starts at the closed timestamp of the newest stamp it sees, which may still lie before
     // that stamp itself and others; a few changes later it is past the first one.
     let mut id = 1;
-    let (status, body) = wait_for("a token behind the first change", SOON, || {
+    let (status, body) = wait_for("a token behind the first change", LONG, || {
         id += 1;
         shop.run(&[&format!("INSERT INTO product (id) VALUES ({id})")]);
         let token = shop.select("SELECT event_source('product')");
@@ -223,6 +218,6 @@ fn a_stream_whose_collection_is_released_says_so_and_ends() {
             last = next(&mut stream);
         }
         assert!(last.kind == Kind::Error && last.error.is_some(), "{last:?}");
-        assert!(stream.next(SOON).expect("a clean end").is_none());
+        assert!(stream.next(LONG).expect("a clean end").is_none());
     }
 }

@@ -25,7 +25,7 @@ const INSERT: &str = "INSERT INTO t (id, v, name) VALUES (101, 1, 'one'), (102, 
     INSERT INTO p VALUES (103, 1), (1004, 2)";
 
 fn shop() -> (Cluster, Client, Before) {
-    let cluster = Cluster::start();
+    let cluster = Cluster::options().fresh().start();
     let mut client = cluster.connect();
     client
         .batch_execute(
@@ -80,7 +80,7 @@ fn shop() -> (Cluster, Client, Before) {
 
 /// Another cluster that knows the roles, with an empty database `app`.
 fn new_cluster() -> Cluster {
-    let cluster = Cluster::options().without_extension().start();
+    let cluster = Cluster::options().fresh().without_extension().start();
     cluster.create_database("app");
     cluster.connect().batch_execute("CREATE ROLE reader LOGIN").unwrap();
     cluster

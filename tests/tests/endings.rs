@@ -3,14 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use event_source_tests::consume::v10::V10Stream;
 use event_source_tests::consume::{Kind, Request, Stream, Version};
 use event_source_tests::follow::{mint, served};
+use event_source_tests::wait::LONG;
 use serde_json::Value;
-
-const LONG: Duration = Duration::from_secs(30);
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int);
      CREATE INDEX t_v ON t (v);

@@ -6,7 +6,6 @@
 //! no time is judged.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-#[path = "endurance/counters.rs"]
 mod counters;
 
 use std::thread;

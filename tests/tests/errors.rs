@@ -5,21 +5,16 @@
 //! the driver's own doing.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-#[path = "drivers/driver.rs"]
-mod driver;
-#[path = "drivers/shop.rs"]
-mod shop;
-
-use driver::{DRIVERS, Driver};
+use crate::drivers::driver::{DRIVERS, Driver};
+use crate::drivers::shop::Shop;
 use event_source_tests::cluster::Stop;
 use event_source_tests::connections;
 use event_source_tests::consume::v10::V10Stream;
 use event_source_tests::consume::{Version, v10};
 use event_source_tests::processes::Signal;
+use event_source_tests::wait::LONG;
 use event_source_tests::wait_until;
 use serde_json::{Value, json};
-use shop::Shop;
-use std::time::Duration;
 
 /// Class, code and HTTP status: of Node's drivers, and of the one for Python where that differs.
 type Class = (&'static str, &'static str, u16);
@@ -154,7 +149,7 @@ fn one_client_too_many_is_a_throttling_error() {
     let _held = V10Stream::open(address, Version::Http1, &token, &token, None).unwrap();
     shop.cluster.set("event_source.max_clients", "1");
     shop.cluster.reload();
-    wait_until("the limit to count", Duration::from_secs(10), || !shop.cluster.healthy());
+    wait_until("the limit to count", LONG, || !shop.cluster.healthy());
     for driver in DRIVERS {
         for mode in EVERY_MODE {
             if (driver, mode) == (Driver::Python, "stream") {
@@ -246,11 +241,10 @@ fn a_server_that_dies_under_a_request_is_a_network_error() {
         let program = driver.start(&shop.cluster, &config);
         // A connection alone is not enough: `fetch` too lets a request be whose connection ends before
         // it was written. And one that was not accepted yet would be served by the next server.
-        let patience = Duration::from_secs(20);
-        wait_until("the request to be written", patience, || has_unread(&shop));
+        wait_until("the request to be written", LONG, || has_unread(&shop));
         worker.signal(Signal::STOP);
         server.signal(Signal::CONT);
-        wait_until("the server to read it", patience, || !has_unread(&shop));
+        wait_until("the server to read it", LONG, || !has_unread(&shop));
         server.signal(Signal::KILL);
         let error = program.error();
         worker.signal(Signal::CONT);

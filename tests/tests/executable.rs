@@ -3,12 +3,10 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
 
 use event_source_door::{frame, message};
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, Signal, wait_until};
-
-const LONG: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_server_of_another_version_is_refused() {

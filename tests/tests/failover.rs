@@ -2,20 +2,18 @@
 //! serves before.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-use std::time::Duration;
-
 use event_source_tests::consume::{Failed, Feed, Page, Request, Stream, Version, sql};
 use event_source_tests::follow::{drain, mint, refused, story};
 use event_source_tests::resume::{changed, follow_until};
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, wait_until};
 use postgres::Client;
 use serde_json::json;
 
-const LONG: Duration = Duration::from_secs(60);
-
 /// A primary with a captured table `t (id, v)` that has row 1, and its standby.
 fn pair() -> (Cluster, Client, Cluster) {
     let primary = Cluster::options()
+        .fresh()
         .conf("synchronous_commit", "local")
         .conf("event_source.status_interval", "1s")
         .start();

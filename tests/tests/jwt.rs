@@ -1,18 +1,15 @@
 //! JWTs beside tokens and with queries: whom they act as, and every way in which they are refused.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use event_source_tests::consume::v10::{self, V10Stream};
 use event_source_tests::consume::{Failed, Kind, Request, Stream, Version};
 use event_source_tests::follow::mint;
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, jwt, wait_until};
 use postgres::Client;
 use serde_json::json;
-
-const LONG: Duration = Duration::from_secs(30);
 
 /// Role `reader` may, by way of `readers`; `nobody` may not see the table, `stranger` was not granted to
 /// the parent role, and the others must not be taken by anybody.
@@ -154,7 +151,7 @@ fn another_key_counts_after_a_reload_and_ends_what_the_old_one_opened() {
     let forged = jwt::by_text(jwt::P256_PUBLIC, &jwt::claims("reader", 600));
     assert_eq!(refusal(&cluster, &token, &forged), unauthorized());
     let code = loop {
-        let event = stream.next(Duration::from_secs(5)).unwrap().expect("an error comes");
+        let event = stream.next(LONG).unwrap().expect("an error comes");
         if let Some(error) = event.error {
             break error.code;
         }

@@ -1,14 +1,11 @@
 //! Values of a hundred megabytes: an event is whole whatever its size, in a page and in a stream.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-use std::time::Duration;
-
 use event_source_tests::Cluster;
 use event_source_tests::consume::{Event, Kind, Request, Stream};
 use event_source_tests::follow::{drain, mint};
+use event_source_tests::wait::LONG;
 use serde_json::Value;
-
-const LONG: Duration = Duration::from_secs(120);
 
 /// The kind, whether `data` holds the value, whether `prev` does, and the note.
 fn seen(event: &Event, value: &str) -> (Kind, bool, bool, Option<i64>) {

@@ -1,16 +1,18 @@
 //! Worker and server: killed, stopped, reconfigured, and what SQL sessions and clients notice.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event_source_tests::consume::{Failed, Request, Stream};
 use event_source_tests::follow::mint;
 use event_source_tests::resume::{beside_a_writer, changed, keys_of_t, resumes_exactly};
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, Pid, Signal, Stop, wait_until};
 use postgres::{Client, NoTls};
 
 const SECOND: Duration = Duration::from_secs(1);
-const LONG: Duration = Duration::from_secs(30);
+/// A server that lived shorter than half a second is not started again at once.
+const SHORT_LIFE: Duration = Duration::from_millis(600);
 
 fn served() -> (Cluster, Client, String) {
     let cluster = Cluster::start();
@@ -43,24 +45,33 @@ fn a_server_killed_by_any_signal_is_back_within_a_second_and_no_session_notices(
             &[Signal::STOP, Signal::KILL],
         ] {
             let (_, server) = cluster.serving();
+            let serves = Instant::now();
+            wait_until("it to be no young one", LONG, || serves.elapsed() > SHORT_LIFE);
             let written = beside_a_writer(cluster, || {
                 // Again and again: Rust's own handler takes the first SEGV or BUS that is sent
                 // from outside for a fault, which would come again by itself.
-                wait_until("the server to end", SECOND, || {
+                wait_until("the server to end", LONG, || {
                     signals.iter().for_each(|&signal| server.signal(signal));
                     !server.lives()
                 });
-                let back = wait_until("the server to be back", SECOND, || cluster.healthy());
+                let back = wait_until("the server to be back", LONG, || cluster.healthy());
+                // Seen: 0.1 s.
                 assert!(back < SECOND, "{signals:?}: {back:?}");
             });
             assert!(written > 10);
             assert_eq!(cluster.worker(), Some(worker), "{signals:?} reached the worker");
         }
+        // A server that dies young may die again: it is not started again at once, but it is.
+        let (_, server) = cluster.serving();
+        server.signal(Signal::KILL);
+        wait_until("the young server to end", LONG, || !server.lives());
+        let (same, _) = cluster.serving();
+        assert_eq!(same, worker);
     });
 }
 
 #[test]
-fn a_terminated_worker_is_back_within_two_seconds() {
+fn a_terminated_worker_comes_back_by_itself() {
     let (cluster, mut client, token) = served();
     resumes_exactly(&cluster, &token, |cluster| {
         let (worker, server) = cluster.serving();
@@ -69,7 +80,8 @@ fn a_terminated_worker_is_back_within_two_seconds() {
             let back = wait_until("worker and server to be back", LONG, || {
                 cluster.worker().is_some_and(|now| now != worker) && cluster.healthy()
             });
-            assert!(back < 2 * SECOND, "{back:?}");
+            // Seen: 1.0 s, after which the launcher starts a worker again that died young.
+            assert!(back < 10 * SECOND, "{back:?}");
         });
         assert!(!worker.lives() && !server.lives());
     });
@@ -144,6 +156,7 @@ fn a_fast_stop_under_a_hundred_open_streams_takes_less_than_a_second() {
     let mut processes = postmaster.descendants();
     processes.push(postmaster);
     let took = cluster.stop(Stop::Fast);
+    // Seen: 0.1 s.
     assert!(took < SECOND, "{took:?}");
     let left: Vec<&Pid> = processes.iter().filter(|pid| pid.lives()).collect();
     assert!(left.is_empty(), "left behind: {left:?}");
@@ -168,7 +181,8 @@ fn a_stuck_server_does_not_hold_up_a_stop() {
     drop(client);
     server.signal(Signal::STOP);
     let took = cluster.stop(Stop::Fast);
-    assert!(took < SECOND, "{took:?}");
+    // Seen: 0.7 s, of which the worker gives the server 0.6 to say goodbye. PostgreSQL would wait for a minute.
+    assert!(took < 7 * SECOND, "{took:?}");
     assert!(!server.lives());
 }
 

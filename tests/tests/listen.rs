@@ -2,17 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::time::Duration;
 
 use event_source_tests::cluster::DATABASE;
 use event_source_tests::consume::{Kind, Request, Stream};
 use event_source_tests::follow::{mint, refused};
 use event_source_tests::ground::free_port;
 use event_source_tests::processes::workers;
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, health, wait_for, wait_until};
 use postgres::Client;
-
-const LONG: Duration = Duration::from_secs(30);
 
 fn served() -> (Cluster, Client) {
     let cluster = Cluster::start();

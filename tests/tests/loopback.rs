@@ -4,25 +4,19 @@
 //! What browsers see is in `browser.rs`.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-#[path = "loopback/changes.rs"]
 mod changes;
-#[path = "loopback/models.rs"]
-mod models;
-#[path = "loopback/operators.rs"]
+pub(crate) mod models;
 mod operators;
-
-use std::time::Duration;
 
 use changes::{Change, ChangeStream, Changes, Said};
 use event_source_tests::consume::{Failed, Kind, Version, http};
 use event_source_tests::processes::Signal;
 use event_source_tests::program::Program;
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, Stop, wait_until};
 use models::{address, models, run};
 use postgres::Client;
 use serde_json::{Value, json};
-
-const LONG: Duration = Duration::from_secs(30);
 
 /// npm's client, with its stream open.
 fn npm(url: &str) -> Program {

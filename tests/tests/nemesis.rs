@@ -12,29 +12,17 @@
 //! replayed. `NEMESIS_SECONDS` is how long it runs; everything on the menu is done in any case.
 //! `NEMESIS_KINDS="insert;truncate"` leaves only these on the menu, to find out what a fault needs.
 
-#[path = "nemesis/collections.rs"]
 mod collections;
-#[path = "nemesis/composer.rs"]
 mod composer;
-#[path = "nemesis/coverage.rs"]
 mod coverage;
-#[path = "nemesis/definition.rs"]
 mod definition;
-#[path = "nemesis/disturber.rs"]
 mod disturber;
-#[path = "nemesis/menu.rs"]
 mod menu;
-#[path = "nemesis/postmortem.rs"]
 mod postmortem;
-#[path = "nemesis/rows.rs"]
 mod rows;
-#[path = "nemesis/run.rs"]
 mod run;
-#[path = "nemesis/session.rs"]
 mod session;
-#[path = "nemesis/tables.rs"]
 mod tables;
-#[path = "nemesis/transactions.rs"]
 mod transactions;
 
 use std::time::{Duration, Instant};

@@ -5,15 +5,12 @@
 //! in which triggers fired. The same build without a fault is sound, so that it is the fault and
 //! not the build that is found.
 
-#[path = "order/run.rs"]
-mod run;
-
+use crate::order::run::{Disorder, Report, Run, Shape};
 use event_source_tests::Build;
-use run::{Disorder, Run, Shape};
 
 const TRANSACTIONS: u64 = 20_000;
 
-fn run(control: Option<&'static str>) -> Result<run::Report, Disorder> {
+fn run(control: Option<&'static str>) -> Result<Report, Disorder> {
     Run {
         build: Build::Controls,
         shape: Shape::Plain,

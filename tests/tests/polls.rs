@@ -5,15 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::thread;
-use std::time::Duration;
 
 use event_source_tests::consume::{Feed, Page, Version, sql};
 use event_source_tests::follow::{mint, served};
 use event_source_tests::resume::changed;
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, wait_until};
 use serde_json::json;
 
-const SOON: Duration = Duration::from_secs(10);
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v text);
                      CREATE TABLE other (id int PRIMARY KEY);
                      SELECT event_source.capture('t'), event_source.capture('other')";
@@ -75,7 +74,7 @@ fn clients_that_poll_and_commit_all_get_everything_once_and_in_one_order() {
                         client.execute("INSERT INTO t VALUES ($1)", &[&(own as i32)]).unwrap();
                         let size = [1, 3, 100][round as usize % 3];
                         // While somebody else commits, what comes behind is not closed yet.
-                        wait_until("the own row to be told", SOON, || {
+                        wait_until("the own row to be told", LONG, || {
                             let more = json!({ "page_size": size });
                             let page = feed.page(token, Some(&cursor), &more).unwrap();
                             seen.extend(page.events.iter().filter_map(changed));

@@ -4,19 +4,12 @@
 //! `PREPARED` sets how many transactions the large run prepares, `PREPARED_SEED` its random order.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-#[path = "prepared/crash.rs"]
 mod crash;
-#[path = "prepared/kept.rs"]
 mod kept;
-#[path = "prepared/many.rs"]
 mod many;
-#[path = "prepared/order.rs"]
 mod order;
-#[path = "prepared/race.rs"]
-mod race;
-#[path = "prepared/rebuild.rs"]
-mod rebuild;
-#[path = "prepared/replicated.rs"]
+pub(crate) mod race;
+pub(crate) mod rebuild;
 mod replicated;
 
 use event_source_tests::consume::sql::event_page;

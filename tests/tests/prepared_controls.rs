@@ -2,15 +2,10 @@
 //! committing transaction does not look for prepared ones that have no stamp yet, and the schedule
 //! of `prepared.rs` finds it. The same build without the fault is sound.
 
-#[path = "prepared/race.rs"]
-#[expect(dead_code, reason = "one schedule of several")]
-mod race;
-#[path = "prepared/rebuild.rs"]
-mod rebuild;
-
+use crate::prepared::race;
+use crate::prepared::rebuild::{Rows, apply, table};
 use event_source_tests::follow::{drain, mint};
 use event_source_tests::{Build, Cluster};
-use rebuild::{Rows, apply, table};
 
 /// Whether the events rebuild the table when a writer tries to overtake the session of COMMIT
 /// PREPARED.

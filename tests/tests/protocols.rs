@@ -4,27 +4,20 @@
 //! itself. Every other protocol must tell exactly the same story, in the same order, as far as it has words for
 //! it. `PROTOCOLS_TRANSACTIONS` sets how many transactions commit, `ORDER_SEED` what they are.
 
-#[path = "order/table.rs"]
-mod table;
-#[path = "order/workload.rs"]
-mod workload;
-
-#[path = "protocols/followers.rs"]
 mod followers;
-#[path = "protocols/story.rs"]
 mod story;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::channel;
 use std::thread;
 
+use crate::order::table::{Shape, change_much};
+use crate::order::workload::{Goal, Session};
 use event_source_tests::rebuild::quiet::rows;
 use event_source_tests::{Cluster, Options};
 use followers::{Follower, LAST};
 use serde_json::Value;
 use story::{Change, Kind};
-use table::Shape;
-use workload::{Goal, Session};
 
 const SESSIONS: u64 = 8;
 
@@ -108,7 +101,7 @@ fn all_protocols_tell_one_story_in_one_order_and_it_is_the_tables() {
         for session in sessions {
             session.join().expect("a writer panicked");
         }
-        table::change_much(&mut client);
+        change_much(&mut client);
         client
             .batch_execute(&format!("INSERT INTO t VALUES ({LAST}, 0, 'last', NULL)"))
             .expect("the last row can be inserted");

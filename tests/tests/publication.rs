@@ -2,16 +2,13 @@
 //! are captured on both sides; nothing of the extension's own tables crosses over.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-use std::time::Duration;
-
 use event_source_tests::follow::{mint, story};
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, wait_until};
 use postgres::Client;
 
-const LONG: Duration = Duration::from_secs(120);
-
 fn cluster(options: event_source_tests::Options) -> Cluster {
-    options.conf("event_source.listen", "").conf("wal_level", "logical").start()
+    options.fresh().conf("event_source.listen", "").conf("wal_level", "logical").start()
 }
 
 /// A publisher of all tables with a captured table `t (id, v)`.

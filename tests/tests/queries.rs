@@ -1,20 +1,15 @@
 //! Queries for event sources by the official Fauna v10 drivers, unmodified, and what they read.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-#[path = "drivers/driver.rs"]
-mod driver;
-#[path = "drivers/shop.rs"]
-mod shop;
-
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
-use driver::{DRIVERS, Driver};
+use crate::drivers::driver::{DRIVERS, Driver};
+use crate::drivers::shop::Shop;
 use event_source_tests::consume::{Kind, Version, v10};
 use event_source_tests::follow::drain;
 use serde_json::{Value, json};
-use shop::Shop;
 
 const FRUIT: &str = "INSERT INTO product (id, name, shop, price, tags) VALUES
     (1, 'limes', 42, 10, '{green}'), (2, 'limes', 43, 20, NULL), (3, 'cups', 42, NULL, NULL),

@@ -3,16 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::Duration;
 
 use event_source_tests::consume::v10::V10Stream;
 use event_source_tests::consume::{Event, Kind, Request, Stream, Version, sql};
 use event_source_tests::follow::{mint, refused};
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, wait_until};
 use postgres::Client;
 use serde_json::json;
 
-const LONG: Duration = Duration::from_secs(60);
 /// What must not be found any more.
 const NEEDLE: &str = "9f86d081884c7d659a2feaa0c55ad015";
 

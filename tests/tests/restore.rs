@@ -2,14 +2,12 @@
 //! goes on, whoever did is told, and two histories never mix.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-use std::time::Duration;
-
 use event_source_tests::consume::sql;
 use event_source_tests::follow::{drain, keys_behind, mint, refused, story, where_to_go_on};
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, Stop, wait_until};
 use postgres::Client;
 
-const LONG: Duration = Duration::from_secs(60);
 const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, v bigint, w bigint);
     SELECT event_source.capture('t'); INSERT INTO t VALUES (1)";
 
@@ -26,7 +24,7 @@ fn end(client: &mut Client, token: &str) -> String {
 
 /// A cluster that archives its WAL, with a captured table `t` that has row 1, and the archive.
 fn archiving() -> (Cluster, Client, std::path::PathBuf) {
-    let cluster = Cluster::options().conf("archive_mode", "on").start();
+    let cluster = Cluster::options().fresh().conf("archive_mode", "on").start();
     let archive = cluster.folder("archive");
     let into = archive.display();
     cluster.set("archive_command", &format!("test ! -f {into}/%f && cp %p {into}/%f"));
@@ -109,7 +107,7 @@ fn clone_app(cluster: &Cluster) -> Client {
 
 #[test]
 fn a_clone_has_a_history_of_its_own_that_goes_on_from_where_it_was_made() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::options().fresh().start();
     let mut client = cluster.connect();
     client.batch_execute(TABLE).unwrap();
     let first = mint(&mut client, "event_source('t')");
@@ -157,7 +155,7 @@ fn a_clone_has_a_history_of_its_own_that_goes_on_from_where_it_was_made() {
 
 #[test]
 fn a_table_that_is_captured_after_the_copy_is_never_taken_for_one_of_the_other_database() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::options().fresh().start();
     let mut client = cluster.connect();
     client.batch_execute(TABLE).unwrap();
     client
@@ -177,7 +175,7 @@ fn a_table_that_is_captured_after_the_copy_is_never_taken_for_one_of_the_other_d
 
 #[test]
 fn after_pg_upgrade_every_cursor_and_token_goes_on_exactly() {
-    let mut old = Cluster::start();
+    let mut old = Cluster::options().fresh().start();
     let mut client = old.connect();
     client.batch_execute(TABLE).unwrap();
     client.batch_execute("CREATE INDEX t_by_v ON t (v)").unwrap();
@@ -188,7 +186,7 @@ fn after_pg_upgrade_every_cursor_and_token_goes_on_exactly() {
     insert(&mut client, 6..=7);
     let at_the_end = end(&mut client, &first);
     drop(client);
-    let mut new = Cluster::options().without_extension().start();
+    let mut new = Cluster::options().fresh().without_extension().start();
     old.stop(Stop::Fast);
     new.stop(Stop::Fast);
     new.upgrade_from(&old);

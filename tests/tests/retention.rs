@@ -2,7 +2,6 @@
 //! reader is silently moved on.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-#[path = "retention/log.rs"]
 mod log;
 
 use std::collections::BTreeMap;

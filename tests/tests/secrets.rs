@@ -1,10 +1,9 @@
 //! Secrets: stored hashed, shown to nobody, acting as their role.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-use std::time::Duration;
-
 use event_source_tests::consume::{Failed, Request, Stream};
 use event_source_tests::follow::{mint, refused};
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, wait_until};
 use postgres::Client;
 
@@ -136,7 +135,7 @@ fn a_revoked_or_expired_secret_is_refused() {
         )
         .unwrap();
     assert_eq!(refusal(&cluster, &token, &revoked).as_deref(), Some("unauthorized"));
-    wait_until("the secret to expire", Duration::from_secs(10), || {
+    wait_until("the secret to expire", LONG, || {
         refusal(&cluster, &token, &short).as_deref() == Some("unauthorized")
     });
     let log = cluster.log();

@@ -1,21 +1,16 @@
 //! The rows of a set and then what happens to them, over one request, wherever it is cut.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-#[path = "snapshot/copy.rs"]
 mod copy;
-#[path = "snapshot/large.rs"]
 mod large;
-
-use std::time::Duration;
 
 use copy::{Copy, Reader};
 use event_source_tests::consume::v10::V10Stream;
 use event_source_tests::consume::{Event, Failed, Feed, Form, Kind, Request, Stream, Version, sql};
 use event_source_tests::follow::{mint, served};
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, Stop, wait_until};
 use serde_json::{Value, json};
-
-const LONG: Duration = Duration::from_secs(30);
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v text, w int DEFAULT 0);
      INSERT INTO t SELECT n, 'v' || n FROM generate_series(1, 5) n;

@@ -1,9 +1,8 @@
 //! Tokens: every call of the contract, three ways; what is refused; and who may.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-use std::time::Duration;
-
 use event_source_tests::follow::{explain, mint, refused, story};
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, Stop, wait_until};
 use postgres::Client;
 use postgres::types::{ToSql, Type};
@@ -321,7 +320,7 @@ fn a_token_expires_unless_it_was_told_not_to() {
     let never = mint(&mut client, "event_source('product', expires_in => '0')");
     let short = mint(&mut client, "event_source('product', expires_in => '300 milliseconds')");
     change(&mut client);
-    wait_until("the token to expire", Duration::from_secs(5), || {
+    wait_until("the token to expire", LONG, || {
         client.query("SELECT event_page($1)", &[&short]).is_err()
     });
     refused(client.query("SELECT event_page($1)", &[&short]));

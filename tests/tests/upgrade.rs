@@ -24,7 +24,7 @@ fn current(client: &mut Client) -> String {
 
 /// A cluster whose scripts the test may replace.
 fn own() -> Cluster {
-    Cluster::options().own_installation().without_extension().start()
+    Cluster::options().fresh().own_installation().without_extension().start()
 }
 
 /// A file of the installation, which shares the old one with others.

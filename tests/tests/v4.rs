@@ -4,10 +4,8 @@
 //! Their programs are in `tests/clients`; `make setup` installs the drivers. What a test expects here is
 //! what a user's program gets to see: decoded values and the driver's own error classes.
 
-#[path = "v4/driver.rs"]
-mod driver;
-#[path = "v4/game.rs"]
-mod game;
+pub(crate) mod driver;
+pub(crate) mod game;
 
 use driver::{DRIVERS, Driver};
 use game::{Game, reference};

@@ -1,24 +1,17 @@
 //! Streams of Fauna v4 under load and at their end, with its drivers unmodified: snapshots while others
 //! write, many streams on one connection, bursts, large documents, frames, and how a stream ends.
 
-#[path = "v4/driver.rs"]
-mod driver;
-#[path = "v4/game.rs"]
-mod game;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use driver::{DRIVERS, Driver, Program};
+use crate::v4::driver::{DRIVERS, Driver, Following};
+use crate::v4::game::{Game, reference};
 use event_source_tests::connections;
 use event_source_tests::consume::Kind;
 use event_source_tests::consume::v4::V4Stream;
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, SetAtEnd, Stop, wait_until};
-use game::{Game, reference};
 use serde_json::{Value, json};
-
-const LONG: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_document_comes_with_everything_that_happens_to_it_afterwards() {
@@ -225,7 +218,7 @@ fn the_end_of_a_stream_is_said_in_both_drivers() {
             driver.start(&game.cluster, &game.secret, &config).opened()
         })
     };
-    let ended = |programs: [Program; 3], code: &str, description: &str| {
+    let ended = |programs: [Following; 3], code: &str, description: &str| {
         for program in programs {
             let error = program.error();
             assert_eq!(error["code"], code, "{error}");

@@ -4,13 +4,13 @@
 
 use event_source_tests::follow::{drain, mint, refused, story};
 use event_source_tests::private::has_version;
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, Stop, wait_until};
 use postgres::Client;
 use serde_json::json;
-use std::time::Duration;
 
 fn quiet() -> (Cluster, Client) {
-    let cluster = Cluster::options().conf("event_source.listen", "").start();
+    let cluster = Cluster::options().fresh().conf("event_source.listen", "").start();
     let client = cluster.connect();
     (cluster, client)
 }
@@ -229,6 +229,7 @@ fn stored_generated_columns_that_a_publication_ships_arrive() {
         return;
     }
     let publisher = Cluster::options()
+        .fresh()
         .conf("shared_preload_libraries", "")
         .conf("wal_level", "logical")
         .without_extension()
@@ -248,9 +249,7 @@ fn stored_generated_columns_that_a_publication_ships_arrive() {
         .batch_execute(&format!("CREATE SUBSCRIPTION s CONNECTION '{connection}' PUBLICATION p"))
         .unwrap();
     publisher.connect_to("postgres").batch_execute("INSERT INTO t VALUES (1), (2)").unwrap();
-    wait_until("the rows to arrive", Duration::from_secs(180), || {
-        drain(&mut client, &token, None).len() == 2
-    });
+    wait_until("the rows to arrive", LONG, || drain(&mut client, &token, None).len() == 2);
     let events = drain(&mut client, &token, None);
     assert_eq!(events[1].data, Some(json!({"id": 2, "twice": 4})));
     subscriber.stop(Stop::Fast);

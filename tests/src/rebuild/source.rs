@@ -148,7 +148,8 @@ impl Source {
             Err(failed) => tell(failed)?,
         };
         if let (Heard::Event(_), Some(left)) = (&heard, &mut self.left) {
-            *left -= 1;
+            // A reach of none is known only after the stream was opened, and its first event is the last.
+            *left = left.saturating_sub(1);
         }
         if matches!(heard, Heard::Broken(_) | Heard::Ended(_)) {
             self.cut();

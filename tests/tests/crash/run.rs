@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use event_source_tests::consume::{Form, Version};
 use event_source_tests::follow::mint;
 use event_source_tests::rebuild::quiet::{Tables, behind_everything, rows};
 use event_source_tests::rebuild::source::Access;
 use event_source_tests::rebuild::{Follower, Identity, Quiet, Replica, Transport};
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, Options, Pid, wait_for, wait_until};
 use postgres::{Client, NoTls};
 use rand::rngs::SmallRng;
@@ -21,7 +21,6 @@ use super::strike::STRIKES;
 use super::writer::{Known, Round, write};
 
 const SESSIONS: usize = 6;
-const LONG: Duration = Duration::from_secs(120);
 
 const FOLLOWERS: [(&str, Identity, Transport); 6] = [
     ("t", Identity::ID, Transport::Native(Form::Sse, Version::Http2)),

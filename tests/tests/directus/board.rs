@@ -1,14 +1,11 @@
 //! The table that is followed, and raw sockets that follow it.
-#![allow(dead_code, reason = "each test file uses its own part")]
-
-use std::time::Duration;
 
 use event_source_tests::consume::websocket::WebSocket;
 use event_source_tests::{Cluster, Options, jwt};
 use postgres::Client;
 use serde_json::{Value, json};
 
-pub(crate) const LONG: Duration = Duration::from_secs(30);
+pub(crate) use event_source_tests::wait::LONG;
 
 /// A cluster that serves, with messages in it.
 pub(crate) struct Board {

@@ -1,15 +1,8 @@
-//! Directus' SDK in a process of its own: what its program printed, line by line, and what it is told to do.
-
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+//! Directus' SDK in a process of its own, and what its loops get to see.
 
 use event_source_tests::Cluster;
-use event_source_tests::private::checkout;
+use event_source_tests::program::Program;
 use serde_json::{Value, json};
-
-const SILENCE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sdk {
@@ -22,47 +15,22 @@ impl Sdk {
     pub(crate) const ALL: [Self; 3] = [Self::Node26, Self::Node18, Self::Chromium];
 
     /// Starts the program and lets it connect. `config` is what `tests/clients/node/directus.mjs` explains.
-    pub(crate) fn start(self, cluster: &Cluster, mut config: Value) -> Program {
+    pub(crate) fn start(self, cluster: &Cluster, mut config: Value) -> Subscriber {
         config["url"] = json!(format!("http://{}", cluster.http()));
         config["sdk"] = json!(match self {
             Self::Node26 => "26",
             Self::Node18 => "18",
             Self::Chromium => "chromium",
         });
-        let mut command = Command::new("node");
-        command.arg(checkout().join("tests/clients/node/directus.mjs")).arg(config.to_string());
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| panic!("{command:?}: {e}; did `make setup` run?"));
-        let stdout = child.stdout.take().expect("it is piped");
-        let stdin = child.stdin.take();
-        let (send, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines() {
-                let line = line.expect("the program speaks UTF-8");
-                let line = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
-                if send.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        Program { child, stdin, lines, kept: Vec::new() }
+        Subscriber(Program::node("directus.mjs", &config))
     }
 }
 
-/// A running program. Dropping it lets it end.
+/// The SDK at work. Dropping it lets it end.
 #[derive(Debug)]
-pub(crate) struct Program {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    lines: Receiver<Value>,
-    /// Lines that were passed over.
-    kept: Vec<Value>,
-}
+pub(crate) struct Subscriber(Program);
 
-impl Program {
+impl Subscriber {
     /// Waits until it is connected.
     pub(crate) fn connected(mut self) -> Self {
         self.find("connected", |line| line["connected"] == true);
@@ -83,8 +51,7 @@ impl Program {
     }
 
     pub(crate) fn tell(&mut self, command: &Value) {
-        let stdin = self.stdin.as_mut().expect("it is open until the end");
-        writeln!(stdin, "{command}").expect("the program reads");
+        self.0.tell(command);
     }
 
     pub(crate) fn subscribe(&mut self, name: &str, collection: &str, options: Value) {
@@ -127,30 +94,8 @@ impl Program {
     }
 
     /// The next line like that; those before it are kept for others.
+    #[track_caller]
     pub(crate) fn find(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        if let Some(at) = self.kept.iter().position(&wanted) {
-            return self.kept.remove(at);
-        }
-        let until = Instant::now() + SILENCE;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) if wanted(&line) => return line,
-                Ok(line) => self.kept.push(line),
-                Err(RecvTimeoutError::Disconnected) => {
-                    panic!("the program ended before {what}: {:?}", self.kept)
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    panic!("{what} did not come within {SILENCE:?}: {:?}", self.kept)
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        drop(self.stdin.take());
-        self.child.wait().expect("it is our child");
+        self.0.find(what, wanted)
     }
 }

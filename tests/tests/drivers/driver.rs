@@ -1,19 +1,8 @@
-//! An official driver in a process of its own: what its program printed, line by line.
-//!
-//! It runs on the test's thread, with one thread that reads. Dropping it ends the process.
-#![allow(dead_code, reason = "each test file uses its own part")]
-
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+//! An official driver of Fauna v10 in a process of its own, and what its program printed.
 
 use event_source_tests::Cluster;
-use event_source_tests::private::checkout;
+use event_source_tests::program::Program;
 use serde_json::{Value, json};
-
-/// A driver may back off for seconds before it looks again.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// Which driver, over which of its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,53 +14,23 @@ pub(crate) enum Driver {
 
 pub(crate) const DRIVERS: [Driver; 3] = [Driver::NodeHttp2, Driver::NodeFetch, Driver::Python];
 
-/// A running program.
+/// A driver at work.
 #[derive(Debug)]
-pub(crate) struct Program {
-    child: Child,
-    lines: Receiver<Value>,
-}
+pub(crate) struct Following(Program);
 
 impl Driver {
     /// Starts the program. `config` is what `tests/clients/node/follow.js` explains.
-    pub(crate) fn start(self, cluster: &Cluster, config: &Value) -> Program {
-        let clients = checkout().join("tests/clients");
+    pub(crate) fn start(self, cluster: &Cluster, config: &Value) -> Following {
         let mut config = config.clone();
         config["endpoint"] = json!(format!("http://{}", cluster.http()));
-        let mut command = match self {
+        let program = match self {
             Self::NodeHttp2 | Self::NodeFetch => {
-                let client = if self == Self::NodeFetch { "fetch" } else { "http2" };
-                config["client"] = json!(client);
-                let mut command = Command::new("node");
-                command.arg(clients.join("node/follow.js"));
-                command
+                config["client"] = json!(if self == Self::NodeFetch { "fetch" } else { "http2" });
+                "node/follow.js"
             }
-            Self::Python => {
-                let mut command = Command::new(clients.join("python/.venv/bin/python"));
-                command.arg(clients.join("python/follow.py"));
-                command
-            }
+            Self::Python => "python/follow.py",
         };
-        // A secret of the surroundings would stand in for one that a test leaves out.
-        command.env_remove("FAUNA_SECRET").env_remove("FAUNA_ENDPOINT");
-        let mut child = command
-            .arg(config.to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| panic!("{command:?}: {e}; did `make setup` run?"));
-        let stdout = child.stdout.take().expect("it is piped");
-        let (send, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines() {
-                let line = line.expect("the program speaks UTF-8");
-                let line = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
-                if send.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        Program { child, lines }
+        Following(Program::driver(program, &config))
     }
 
     /// What a value should be decoded to: Node's classes or Python's.
@@ -80,19 +39,10 @@ impl Driver {
     }
 }
 
-impl Program {
-    /// The next line; `None` when the program is at its end.
-    pub(crate) fn line(&self) -> Option<Value> {
-        match self.lines.recv_timeout(SILENCE) {
-            Ok(line) => Some(line),
-            Err(RecvTimeoutError::Disconnected) => None,
-            Err(RecvTimeoutError::Timeout) => panic!("the driver said nothing for {SILENCE:?}"),
-        }
-    }
-
+impl Following {
     /// Waits until the stream is open: its first status.
     pub(crate) fn opened(self) -> Self {
-        let line = self.line().expect("a line");
+        let line = self.0.line();
         assert!(line["open"].is_string(), "not open: {line}");
         self
     }
@@ -100,7 +50,7 @@ impl Program {
     /// The next event, statuses left out.
     pub(crate) fn event(&self) -> Value {
         loop {
-            let line = self.line().expect("the program ended before its events");
+            let line = self.0.line();
             if line["open"].is_null() {
                 assert!(line["event"].is_object(), "no event: {line}");
                 return line["event"].clone();
@@ -118,7 +68,7 @@ impl Program {
     /// All pages of a feed.
     pub(crate) fn pages(self) -> Vec<Value> {
         let mut pages = Vec::new();
-        while let Some(line) = self.line() {
+        while let Some(line) = self.0.line_or_end() {
             if line["end"] == true {
                 return pages;
             }
@@ -131,7 +81,7 @@ impl Program {
     /// All answers to a query, page by page.
     pub(crate) fn answers(self) -> Vec<Value> {
         let mut answers = Vec::new();
-        while let Some(line) = self.line() {
+        while let Some(line) = self.0.line_or_end() {
             if line["end"] == true {
                 return answers;
             }
@@ -143,26 +93,18 @@ impl Program {
 
     /// The error that the user's program caught, and nothing before it.
     pub(crate) fn error(self) -> Value {
-        let line = self.line().expect("a line");
+        let line = self.0.line();
         assert!(line["error"].is_object(), "no error: {line}");
         line["error"].clone()
     }
 
     fn ended(&self) {
         loop {
-            let line = self.line().expect("the program ended without saying so");
+            let line = self.0.line();
             if line["open"].is_null() {
                 assert_eq!(line, json!({ "end": true }), "more than was to come");
                 return;
             }
         }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to kill.
-        let _ended = self.child.kill();
-        self.child.wait().expect("it is our child");
     }
 }

@@ -22,7 +22,6 @@ impl Shop {
     }
 
     /// What `SELECT` gives: a token, a cursor.
-    #[allow(dead_code, reason = "not every test file mints tokens in SQL")]
     pub(crate) fn select(&self, sql: &str) -> String {
         text(&mut self.cluster.connect(), sql)
     }

@@ -21,7 +21,7 @@ const ROLLED_BACK: u32 = 50;
 /// Writers wait while a follower is further behind: the log holds a few times as much.
 const MOST_BEHIND: i64 = 10_000;
 const PAUSE: Duration = Duration::from_millis(5);
-pub const LONG: Duration = Duration::from_secs(120);
+pub use event_source_tests::wait::LONG;
 
 /// How far everybody is, in changes.
 #[derive(Debug, Default)]

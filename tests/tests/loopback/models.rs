@@ -13,7 +13,6 @@ pub(crate) fn models() -> (Cluster, Client, String) {
 }
 
 /// The address of a change stream.
-#[allow(dead_code, reason = "each test file uses its own part")]
 pub(crate) fn address(cluster: &Cluster, plural: &str, secret: &str, query: &str) -> String {
     let http = cluster.http();
     format!("http://{http}/api/{plural}/change-stream?access_token={secret}&{query}")

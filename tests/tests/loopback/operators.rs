@@ -1,14 +1,12 @@
 //! Every operator of `where`, against what PostgreSQL itself says of the same rows.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use event_source_tests::follow::served;
+use event_source_tests::wait::LONG;
 use serde_json::{Value, json};
 
-use crate::changes::{ChangeStream, Changes};
-
-const LONG: Duration = Duration::from_secs(30);
+use super::changes::{ChangeStream, Changes};
 
 const SCHEMA: &str = r#"
 CREATE TABLE thing (

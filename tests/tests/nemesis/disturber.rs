@@ -1,8 +1,8 @@
 //! Ends sessions, workers and servers while all of them are at work.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
+use event_source_tests::wait::LONG;
 use event_source_tests::{Cluster, Signal, wait_until};
 use postgres::Client;
 use rand::rngs::SmallRng;
@@ -33,7 +33,6 @@ const FAULTS: [(Fault, &str); 6] = [
 ];
 /// How often each is in a deck.
 const WEIGHTS: [usize; 6] = [6, 6, 1, 2, 1, 1];
-const LONG: Duration = Duration::from_secs(120);
 
 pub(crate) fn lines() -> Vec<Line> {
     FAULTS.map(|(_, name)| Line::new(name, false)).into()

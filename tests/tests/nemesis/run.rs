@@ -9,6 +9,7 @@ use event_source_tests::follow::explain;
 use event_source_tests::rebuild::quiet::{Tables, behind_everything};
 use event_source_tests::rebuild::source::Access;
 use event_source_tests::rebuild::{Follower, Quiet};
+use event_source_tests::wait::LONG;
 use event_source_tests::{Build, Cluster, Options, wait_until};
 use postgres::Client;
 use rand::SeedableRng as _;
@@ -142,7 +143,6 @@ impl Run {
     }
 }
 
-const LONG: Duration = Duration::from_secs(60);
 /// How much longer it goes on for what was not yet done, on a machine that is busy otherwise.
 const PATIENCE: Duration = Duration::from_secs(300);
 

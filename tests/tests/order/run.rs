@@ -1,9 +1,5 @@
 //! One run of the order test: a cluster, its writers, its followers, and what they found.
 
-mod table;
-mod workload;
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use event_source_tests::consume::{Form, Version};
@@ -14,21 +10,15 @@ use event_source_tests::rebuild::{Follower, Quiet, Replica, Transport};
 use event_source_tests::{Build, Cluster, Options};
 use postgres::Client;
 
-use table::OPEN_KEY;
-pub(crate) use table::Shape;
-use workload::{Goal, Session};
+pub(crate) use super::table::Shape;
+use super::table::{OPEN_KEY, change_much};
+use super::workload::{Goal, Session};
 
 /// Concurrent writers, the open one not counted.
 const SESSIONS: u64 = 8;
 /// Each rebuilds the table on its own.
 const FOLLOWERS: [Transport; 3] =
     [Transport::Native(Form::Lines, Version::Http2), Transport::Pages, Transport::Cut];
-
-/// Each of these tests wants the whole machine.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    static MACHINE: Mutex<()> = Mutex::new(());
-    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What to run.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +41,6 @@ pub(crate) struct Report {
 impl Run {
     /// Runs it; the error is the first fault that a follower or the comparison found.
     pub(crate) fn check(self) -> Result<Report, Disorder> {
-        let _alone = alone();
         let cluster = self.cluster();
         let token = self.shape.create(&mut cluster.connect());
         let _serving = cluster.serving();
@@ -94,7 +83,7 @@ impl Run {
             }
             open.commit();
             let mut last = cluster.connect();
-            table::change_much(&mut last);
+            change_much(&mut last);
             let tables = Tables::from([("t".to_owned(), rows(&mut last, "t"))]);
             quiet.compare(behind_everything(&mut last), tables, followers.len());
             quiet.stop();

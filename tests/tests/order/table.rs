@@ -2,7 +2,6 @@
 //!
 //! The triggers are the hard part of any capture by triggers: they update other rows of the same
 //! table and the same statement, so that changes fire in another order than they happened.
-#![allow(dead_code, reason = "each test uses its own part")]
 
 use event_source_tests::rebuild::Identity;
 use postgres::Client;

@@ -1,6 +1,5 @@
 //! Generated transactions: everything that a transaction can do to a row, from many sessions at
 //! once, reproducible up to what the sessions do to each other.
-#![allow(dead_code, reason = "each test uses its own part")]
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -6,7 +6,8 @@ use event_source_tests::Cluster;
 use event_source_tests::consume::v10::V10Stream;
 use event_source_tests::consume::{Event, Failed, Kind, Request, Stream, Version};
 
-use crate::ways::Way;
+use super::ways::Way;
+use event_source_tests::wait::LONG;
 
 /// Which wire a stream is opened over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl Follower {
             }
         };
         let mut opened = opened.unwrap_or_else(|error| panic!("{}, {wire:?}: {error}", way.what));
-        let first = opened.next(Duration::from_secs(30)).unwrap().expect("a first word");
+        let first = opened.next(LONG).unwrap().expect("a first word");
         assert_eq!(first.kind, Kind::Status, "{first:?}");
         opened
     }
@@ -66,7 +67,7 @@ impl Follower {
             let event = event.expect("an error comes before the end");
             match event.kind {
                 Kind::Error => {
-                    let behind = self.next(Duration::from_secs(5)).expect("the body ends");
+                    let behind = self.next(LONG).expect("the body ends");
                     assert!(behind.is_none(), "behind the error: {behind:?}");
                     return (event.error.expect("an error event has one").code, changes);
                 }

@@ -2,12 +2,11 @@
 //! stamp of a prepared transaction is written into tables, and a test may lock them.
 
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use event_source_tests::{Cluster, wait_until};
 use postgres::{Client, Error, NoTls};
 
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) use event_source_tests::wait::LONG as LIMIT;
 
 /// A session that other sessions can find by its name.
 pub(crate) fn session(cluster: &Cluster, name: &str) -> Client {

@@ -19,6 +19,7 @@ struct Replicated {
 
 fn replicated() -> Replicated {
     let publisher = Cluster::options()
+        .fresh()
         .conf("event_source.listen", "")
         .conf("max_prepared_transactions", 20)
         .conf("wal_level", "logical")
@@ -49,6 +50,7 @@ fn replicated() -> Replicated {
 #[test]
 fn a_publication_for_all_tables_does_not_hear_of_the_bookkeeping() {
     let cluster = Cluster::options()
+        .fresh()
         .conf("event_source.listen", "")
         .conf("max_prepared_transactions", 20)
         .conf("wal_level", "logical")

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use event_source_tests::consume::lines::Lines;
 use event_source_tests::consume::v4::V4Stream;
@@ -11,12 +10,12 @@ use event_source_tests::consume::websocket::WebSocket;
 use event_source_tests::consume::{self, Event, Form, Request, Stream, Version};
 use serde_json::{Value, json};
 
-use crate::story::{Change, Kind};
+use super::story::{Change, Kind};
 
 /// The key of the row that ends the story.
 pub(crate) const LAST: i32 = 1_000_000;
 /// Longer than any pause.
-const SILENCE: Duration = Duration::from_secs(60);
+use event_source_tests::wait::LONG as SILENCE;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Follower {

@@ -1,12 +1,10 @@
 //! A cluster with one captured table, and what its log looks like.
 
-use std::time::Duration;
-
 use event_source_tests::{Cluster, Options};
 use postgres::Client;
 
 /// For what takes the keeper a few visits on a busy machine.
-pub const LONG: Duration = Duration::from_secs(60);
+pub use event_source_tests::wait::LONG;
 
 pub struct Log {
     pub cluster: Cluster,

@@ -1,5 +1,4 @@
 //! The collections of Fauna's own examples, and who follows them.
-#![allow(dead_code, reason = "each test file uses its own part")]
 
 use event_source_tests::Cluster;
 use event_source_tests::options::Options;

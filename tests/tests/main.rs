@@ -1,0 +1,61 @@
+//! Every test from outside, in one program: linked once, and each test run in a process of its own
+//! by cargo-nextest, as `.config/nextest.toml` groups them.
+//!
+//! A module is a subject; what several subjects need is in `src/`.
+
+mod anonymous;
+mod browser;
+mod capture;
+mod capture_tables;
+mod capture_writers;
+mod crash;
+mod ddl_partitions;
+mod ddl_streams;
+mod ddl_triggers;
+mod directus;
+mod directus_wire;
+mod drivers;
+mod drivers_modes;
+mod drivers_wire;
+mod dump;
+mod endings;
+mod endurance;
+mod errors;
+mod executable;
+mod failover;
+mod feeds;
+mod harness;
+mod images;
+mod jwt;
+mod large;
+mod large_values;
+mod lifecycle;
+mod listen;
+mod loopback;
+mod nemesis;
+mod order;
+mod order_controls;
+mod permission_loss;
+mod polls;
+mod prepared;
+mod prepared_controls;
+mod protocols;
+mod publication;
+mod queries;
+mod readme;
+mod redaction;
+mod replay;
+mod restore;
+mod retention;
+mod runs;
+mod secrets;
+mod shapes;
+mod snapshot;
+mod sparse;
+mod tail;
+mod tokens;
+mod upgrade;
+mod v4;
+mod v4_streams;
+mod versions;
+mod websocket;
