@@ -1,7 +1,8 @@
 //! The ground that the tests from outside stand on: throw-away clusters of the private PostgreSQL
 //! that `make setup` and `make test` prepare, and the clients that follow them.
 //!
-//! It guarantees that a test which ends, by success or by panic, leaves no process and no file.
+//! It guarantees that a test which ends, by success or by panic, leaves no process, and no file but the data folder
+//! that the next test's cluster is made of.
 //! It runs in the test's own process and never writes outside the private folder
 //! (`tools/private-dir.sh` says where that is).
 //!

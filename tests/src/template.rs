@@ -44,7 +44,7 @@ impl Template {
         let wanted = installed(build);
         let is_made = || fs::read_to_string(&made_of).is_ok_and(|made| made == wanted);
         lock.lock_shared().expect("a file can be locked");
-        while !is_made() {
+        if !is_made() {
             lock.unlock().expect("it is locked");
             lock.lock().expect("a file can be locked");
             // Another process may have made it meanwhile.
@@ -52,10 +52,9 @@ impl Template {
                 remove(&data);
                 make(&data);
                 fs::write(&made_of, &wanted).expect("the mark can be written");
-                break;
             }
+            lock.lock_shared().expect("a file can be locked");
         }
-        lock.lock_shared().expect("a file can be locked");
         Self { data, used, _shared: lock }
     }
 
