@@ -1,20 +1,32 @@
 //! The grammar.
 //!
 //! That of FQL v10, without what no event source is made of: conditionals, `match`, `at`, types,
-//! interpolated strings, bit operators. Guarantees to end: each level of nesting is counted, and
-//! what is nested deeper than a tree may be is refused before it is read.
+//! interpolated strings, bit operators. Guarantees to end, and to hold little: levels and parts are
+//! counted, and what is deeper or wider than a tree may be is refused before it is read.
 
 use chumsky::extra::Full;
 use chumsky::inspector::RollbackState;
 use chumsky::prelude::*;
+use event_source_model::bounds;
 use event_source_model::query::{Binary, Failure, Name, Span};
 
 use crate::ast::{Block, DEEPEST, Expr, Kind, Unary, symbol};
 use crate::template::PLACE;
 use crate::token::{WHITE, blank, field_name, keyword, name, number, separator, space, string};
 
-/// The levels that are being read.
-pub(crate) type Extra<'s> = Full<Rich<'s, char>, RollbackState<u8>, ()>;
+/// How far a text has been read. What is read in vain, to look ahead, does not count.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// Levels that are open.
+    level: u8,
+    /// Values, names and whatever else operators and calls are made of.
+    parts: usize,
+}
+
+pub(crate) type Extra<'s> = Full<Rich<'s, char>, RollbackState<Progress>, ()>;
+
+/// Parts of a query: one that has more would be too heavy for the worker.
+const MOST_PARTS: usize = bounds::MOST / bounds::PART;
 
 /// Operators from the loosest to the tightest; all are taken from left to right.
 const LEVELS: [&[Binary]; 7] = [
@@ -63,7 +75,7 @@ fn this_before(at: Span) -> Expr {
 /// The first place that is not FQL, or not of the part that is supported.
 pub fn parse(text: &str) -> Result<Block, Failure> {
     let parsed = stacker::maybe_grow(STACK, STACK, || {
-        query().parse_with_state(text, &mut RollbackState(0)).into_result()
+        query().parse_with_state(text, &mut RollbackState(Progress::default())).into_result()
     });
     let block = parsed.map_err(|errors| {
         let first = errors.into_iter().next().expect("a parser that fails says why");
@@ -140,16 +152,19 @@ fn expression<'s>() -> impl Parser<'s, &'s str, Expr, Extra<'s>> + Clone {
         );
         let expression = lambda(inner).or(projected).boxed();
         let enter = empty().try_map_with(|(), e| {
-            let level: &mut RollbackState<u8> = e.state();
-            if level.0 == DEEPEST {
+            let progress: &mut RollbackState<Progress> = e.state();
+            if progress.0.level == DEEPEST {
                 return Err(Rich::custom(e.span(), "The query is nested too deeply"));
             }
-            level.0 += 1;
+            progress.0.level += 1;
             Ok(())
         });
-        let leave = empty().map_with(|(), e| {
-            let level: &mut RollbackState<u8> = e.state();
-            level.0 -= 1;
+        // May not fail, but is done in every mode of the parser: what gives nothing is left out where only a
+        // look ahead is wanted, and the level would stay.
+        let leave = empty().try_map_with(|(), e| {
+            let progress: &mut RollbackState<Progress> = e.state();
+            progress.0.level -= 1;
+            Ok(())
         });
         enter.ignore_then(expression).then_ignore(leave)
     })
@@ -226,7 +241,16 @@ fn atom<'s>(
         this,
         word,
     ));
-    kind.map_with(|kind, e| Expr::new(kind, span(e.span()))).labelled("an expression")
+    let count = empty().try_map_with(|(), e| {
+        let progress: &mut RollbackState<Progress> = e.state();
+        progress.0.parts += 1;
+        if progress.0.parts > MOST_PARTS {
+            return Err(Rich::custom(e.span(), "The query has too many parts"));
+        }
+        Ok(())
+    });
+    let atom = kind.map_with(|kind, e| Expr::new(kind, span(e.span())));
+    count.ignore_then(atom.labelled("an expression"))
 }
 
 /// Expressions between commas.
@@ -300,6 +324,14 @@ fn binary<'s>(
     let may_begin = matches!(operators[0], Binary::Otherwise | Binary::Or | Binary::And);
     let before = if may_begin { space().boxed() } else { blank().boxed() };
     let operator = before.ignore_then(operator).then_ignore(space());
+    if let [associative] = operators {
+        // As many as there are: a long row of alternatives is wide, and not deep.
+        let others = operator.ignore_then(tighter.clone()).repeated().collect::<Vec<_>>();
+        return tighter
+            .then(others)
+            .map(|(first, others)| joined(*associative, first, others))
+            .boxed();
+    }
     tighter
         .clone()
         .foldl_with(operator.then(tighter).repeated(), |left, (operator, right), e| {
@@ -307,4 +339,18 @@ fn binary<'s>(
             Expr::new(Kind::Binary(operator, Box::new(left), Box::new(right)), at)
         })
         .boxed()
+}
+
+/// One operator between operands, as a tree that is no deeper than it must be.
+fn joined(operator: Binary, first: Expr, mut others: Vec<Expr>) -> Expr {
+    if others.is_empty() {
+        return first;
+    }
+    // The left side has as many operands as the right one, or one more.
+    let mut right = others.split_off(others.len() / 2).into_iter();
+    let left = joined(operator, first, others);
+    let next = right.next().expect("the larger half is not empty");
+    let right = joined(operator, next, right.collect());
+    let span = Span { start: left.span.start, end: right.span.end };
+    Expr::new(Kind::Binary(operator, Box::new(left), Box::new(right)), span)
 }

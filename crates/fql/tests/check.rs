@@ -235,3 +235,70 @@ fn abort_ends_a_query_with_its_value_wherever_it_stands() {
     }
     assert!(refusal("abort(Product.all())").contains("Aborting with this is not supported"));
 }
+
+/// A list of numbers, as long as that.
+fn list(items: usize) -> String {
+    (0..items).map(|n| n.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn what_is_wide_is_not_deep() {
+    for wide in [
+        format!("Product.where(p => [{}].includes(p.id))", list(2_000)),
+        format!("Product.where(.id == 1{})", " || .id == 1".repeat(5_000)),
+        format!("Product.where(.id == 1{})", " && (.id == 1 ?? true)".repeat(1_000)),
+        format!("[{}]", list(2_000)),
+        format!(
+            "{{ {} }}",
+            (0..500).map(|n| format!("f{n}: (({n}))")).collect::<Vec<_>>().join(", ")
+        ),
+        format!(
+            "Product.all() {{ {} }}",
+            (0..500).map(|n| format!("f{n}: .f{n}")).collect::<Vec<_>>().join(", ")
+        ),
+        format!("Product.byId({}(1){})", "(".repeat(20), ")".repeat(20)),
+        format!("{} 1", "let x = [[[[1]]]];\n".repeat(250)),
+    ] {
+        asked(json!(wide)).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn a_query_of_too_many_parts_is_refused_where_it_has_them() {
+    for query in [
+        format!("[{}]", "0,".repeat(70_000)),
+        format!("Product.where(.a == 0{})", " || .a == 0".repeat(70_000)),
+        format!("{}1", "let x = 1;\n".repeat(70_000)),
+    ] {
+        let refused = refusal(&query);
+        assert!(refused.contains("too many parts"), "{refused}");
+    }
+}
+
+#[test]
+fn what_a_name_stands_for_is_not_copied_without_end() {
+    let doubled = |first: &str, step: &dyn Fn(&str) -> String, steps: usize| {
+        let lets = (0..steps).map(|n| format!("let x{} = {};\n", n + 1, step(&format!("x{n}"))));
+        format!("let x0 = {first};\n{}x{steps}", lets.collect::<String>())
+    };
+    for query in [
+        doubled("[1, 2]", &|x| format!("[{x}, {x}]"), 40),
+        doubled("Product.all()", &|x| format!("{{ a: {x}, b: {x} }}"), 40),
+        doubled("Product.all()", &|x| format!("[{x}, Product.where(.id == 1), {x}]"), 40),
+        doubled("[1]", &|x| format!("[{x}]"), 5_000),
+        doubled("Product.all()", &|x| format!("{x}.where(.id == 1)"), 5_000),
+        format!("let x = \"{}\";\n[{}]", "y".repeat(100_000), vec!["x"; 1_000].join(", ")),
+    ] {
+        let refused = refusal(&query);
+        assert!(refused.contains("the query "), "{refused}");
+    }
+    let template = Template::from_json(json!(format!("[{}]", vec!["big"; 1_000].join(", "))));
+    let template = template.expect("it is a query");
+    let block = parse(&template.text).expect("it can be read");
+    let big = Constant::Text("y".repeat(100_000));
+    let arguments = Arguments::from([("big".to_owned(), big)]);
+    let refused = check(&block, &template, &arguments).expect_err("it would be 100 MB");
+    assert_eq!(refused.message, "the query has too many parts");
+    // What people write is far from that.
+    ask(&doubled("Product.all()", &|x| format!("{x}.where(.id == 1)"), 30));
+}

@@ -22,6 +22,7 @@
 //! - [`redaction`]: what is to be erased from the log
 //! - [`ring`]: where the log is written next, and which part of it is let go
 //! - [`query`]: what a query asks for
+//! - [`bounds`]: how large it may be
 //! - [`token`]: the signed text form of a source
 //! - [`cost`]: what reading took
 //! - [`event`]: a net change seen through a source, and why a reader was refused
@@ -29,6 +30,7 @@
 //! - [`named`]: the shapes that their payloads name
 #![forbid(unsafe_code)]
 
+pub mod bounds;
 pub mod change;
 pub mod cost;
 pub mod encoding;

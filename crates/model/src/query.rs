@@ -2,10 +2,11 @@
 //! FQL and read by the worker, and the other way round.
 //!
 //! Names and constants only. Whether a collection, an index or a column is there is for the worker to
-//! say, by the place where the query names it.
+//! say, by the place where the query names it. How large such a tree may be is in [`bounds`](crate::bounds).
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::deep;
 use crate::event::View;
 use crate::image::Image;
 
@@ -27,8 +28,8 @@ pub struct Name {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Ask {
     Constant(Constant),
-    Array(Vec<Ask>),
-    Object(Vec<(String, Ask)>),
+    Array(#[serde(deserialize_with = "deep")] Vec<Ask>),
+    Object(#[serde(deserialize_with = "deep")] Vec<(String, Ask)>),
     /// The rows of a set, a page at a time.
     Page {
         rows: Rows,
@@ -81,8 +82,8 @@ pub enum Constant {
     Uuid(String),
     /// The token of an event source.
     Token(String),
-    Array(Vec<Constant>),
-    Object(Vec<(String, Constant)>),
+    Array(#[serde(deserialize_with = "deep")] Vec<Constant>),
+    Object(#[serde(deserialize_with = "deep")] Vec<(String, Constant)>),
 }
 
 /// Rows of one collection.
@@ -116,6 +117,7 @@ pub enum Of {
     },
     /// The first of these rows.
     First {
+        #[serde(deserialize_with = "deep")]
         of: Box<Of>,
         filter: Option<Test>,
         span: Span,
@@ -168,12 +170,28 @@ impl EventSource {
 pub enum Test {
     Column(Name),
     Constant(Constant, Span),
-    Not(Box<Test>),
-    Minus(Box<Test>),
-    Binary(Binary, Box<Test>, Box<Test>),
+    Not(#[serde(deserialize_with = "deep")] Box<Test>),
+    Minus(#[serde(deserialize_with = "deep")] Box<Test>),
+    Binary(
+        Binary,
+        #[serde(deserialize_with = "deep")] Box<Test>,
+        #[serde(deserialize_with = "deep")] Box<Test>,
+    ),
     /// One of these; null is equal to null.
-    In(Box<Test>, Vec<Constant>, Span),
-    Call(Function, Vec<Test>, Span),
+    In(#[serde(deserialize_with = "deep")] Box<Test>, Vec<Constant>, Span),
+    Call(Function, #[serde(deserialize_with = "deep")] Vec<Test>, Span),
+}
+
+impl Test {
+    /// One operator between all of these, as a tree that is no deeper than it must be; `None` of none.
+    pub fn joined(by: Binary, mut tests: Vec<Self>) -> Option<Self> {
+        if tests.len() < 2 {
+            return tests.pop();
+        }
+        let rest = tests.split_off(tests.len() / 2);
+        let (left, right) = (Self::joined(by, tests)?, Self::joined(by, rest)?);
+        Some(Self::Binary(by, Box::new(left), Box::new(right)))
+    }
 }
 
 /// What combines two values.
@@ -242,8 +260,8 @@ impl Function {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
     Constant(Constant),
-    Array(Vec<Answer>),
-    Object(Vec<(String, Answer)>),
+    Array(#[serde(deserialize_with = "deep")] Vec<Answer>),
+    Object(#[serde(deserialize_with = "deep")] Vec<(String, Answer)>),
     Page {
         view: View,
         rows: Vec<Image>,

@@ -1,5 +1,8 @@
 //! The meaning of an expression outside of rows.
 
+use std::rc::Rc;
+
+use event_source_model::bounds::{Scales, TooLarge};
 use event_source_model::query::{Constant, EventSource, Failure, Name, Of, Rows, Shown, Span};
 
 use super::shown::{projection, show};
@@ -48,6 +51,26 @@ impl Meaning {
         })
     }
 
+    /// Puts it on the scales, beside what is there.
+    fn weigh(&self, scales: &mut Scales) -> Result<(), TooLarge> {
+        match self {
+            Self::Constant(constant) => scales.constant(constant),
+            Self::Rows { rows, .. } | Self::Row(rows) => scales.rows(rows),
+            Self::EventSource(source) => scales.rows(&source.rows),
+            Self::Next { cursor, .. } => scales.part(cursor.len()),
+            Self::Collection(name) => scales.part(name.text.len()),
+            Self::SetModule => scales.part(0),
+            Self::Array(items) => {
+                scales.part(0)?;
+                items.iter().try_for_each(|item| item.weigh(scales))
+            }
+            Self::Object(fields) => fields.iter().try_for_each(|(name, field)| {
+                scales.part(name.len())?;
+                field.weigh(scales)
+            }),
+        }
+    }
+
     /// How an error names it.
     pub(super) fn kind(&self) -> &'static str {
         match self {
@@ -63,12 +86,18 @@ impl Meaning {
     }
 }
 
+/// Definitions that are in force at one place: each use of a name looks through them.
+const MOST_LETS: usize = 256;
+
 impl<'a> Scope<'a> {
     pub(super) fn block(&self, block: &'a Block) -> Result<Meaning, Failure> {
         let mut scope = self.clone();
         for (name, value) in &block.lets {
             let meaning = scope.meaning(value)?;
-            scope.lets.push((&name.text, meaning));
+            if scope.lets.len() == MOST_LETS {
+                return Err(TooLarge::Wide.at(name.span));
+            }
+            scope.lets.push((&name.text, Rc::new(meaning)));
         }
         scope.meaning(&block.result)
     }
@@ -81,7 +110,7 @@ impl<'a> Scope<'a> {
             Kind::Number(digits) => Meaning::Constant(Constant::Number(digits.clone())),
             Kind::Text(text) => Meaning::Constant(Constant::Text(text.clone())),
             Kind::Value => Meaning::Constant(self.value(span)?),
-            Kind::Name(name) => self.name(name, span),
+            Kind::Name(name) => self.name(name, span)?,
             Kind::Array(items) => {
                 let items = items.iter().map(|item| self.meaning(item));
                 array(items.collect::<Result<_, _>>()?)
@@ -137,15 +166,21 @@ impl<'a> Scope<'a> {
         value.ok_or_else(|| Failure::syntax("There is no value for this place", span))
     }
 
-    fn name(&self, name: &str, span: Span) -> Meaning {
+    fn name(&self, name: &str, span: Span) -> Result<Meaning, Failure> {
+        let too_large = |too: TooLarge| too.at(span);
+        let copied = &mut *self.copied.borrow_mut();
         if let Some((_, meaning)) = self.lets.iter().rev().find(|(known, _)| *known == name) {
-            return meaning.clone();
+            meaning.weigh(copied).map_err(too_large)?;
+            return Ok(Meaning::clone(meaning));
         }
-        match self.arguments.get(name) {
-            Some(constant) => Meaning::Constant(constant.clone()),
+        Ok(match self.arguments.get(name) {
+            Some(constant) => {
+                copied.constant(constant).map_err(too_large)?;
+                Meaning::Constant(constant.clone())
+            }
             None if name == "Set" => Meaning::SetModule,
             None => Meaning::Collection(Name { text: name.to_owned(), span }),
-        }
+        })
     }
 
     /// The constant that an argument must be. A document that is named by its key is its key.
@@ -191,12 +226,8 @@ pub(super) fn negated(digits: &str) -> String {
 
 /// An array of constants is one.
 fn array(items: Vec<Meaning>) -> Meaning {
-    let constants = items.iter().map(|item| match item {
-        Meaning::Constant(constant) => Some(constant.clone()),
-        _ => None,
-    });
-    match constants.collect() {
-        Some(constants) => Meaning::Constant(Constant::Array(constants)),
-        None => Meaning::Array(items),
+    if !items.iter().all(|item| matches!(item, Meaning::Constant(_))) {
+        return Meaning::Array(items);
     }
+    Meaning::Constant(Constant::Array(items.into_iter().filter_map(Meaning::constant).collect()))
 }

@@ -9,8 +9,11 @@ mod method;
 mod predicate;
 mod shown;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
+use event_source_model::bounds::Scales;
 use event_source_model::query::{Ask, Constant, Failure, Fault, Name, Span};
 
 use crate::ast::Block;
@@ -28,7 +31,8 @@ pub type Arguments = HashMap<String, Constant>;
 /// # Errors
 /// The first place that has no meaning here.
 pub fn check(block: &Block, template: &Template, arguments: &Arguments) -> Result<Ask, Failure> {
-    let scope = Scope { template, arguments, lets: Vec::new() };
+    let copied = RefCell::default();
+    let scope = Scope { template, arguments, lets: Vec::new(), copied: &copied };
     ask(scope.block(block)?, block.result.span)
 }
 
@@ -38,7 +42,9 @@ struct Scope<'a> {
     template: &'a Template,
     arguments: &'a Arguments,
     /// The innermost last.
-    lets: Vec<(&'a str, Meaning)>,
+    lets: Vec<(&'a str, Rc<Meaning>)>,
+    /// What names stood for, each time that one was used: a name is short, and what it means may be long.
+    copied: &'a RefCell<Scales>,
 }
 
 /// The rest of a query that is understood so far.

@@ -1,0 +1,216 @@
+//! How large a tree from outside may be: a query, its constants, and what it is answered with.
+//!
+//! Guarantees that nothing which walks or drops such a tree runs out of stack, in the server and in the worker. A tree
+//! is weighed where it is sent ([`Scales`]), and weighed again where it arrives: the worker does not trust the server.
+//! Before that, [`deep`] ends the decoding of bytes that are nested deeper. It runs in both processes and touches
+//! nothing but its arguments and a counter of its thread.
+
+use std::cell::Cell;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::query::{Ask, Constant, Failure, Of, Rows, Shown, Span, Test};
+
+/// Levels of a tree. Code that walks it may use 4 kB of stack for each.
+pub const DEEPEST: usize = 200;
+/// How heavy a query may be: a part of it weighs [`PART`], and a text in it as much as it is long.
+pub const MOST: usize = 4 << 20;
+/// About the memory that a part takes. PostgreSQL takes 65,535 parameters, which is [`MOST`] of them.
+pub const PART: usize = 64;
+
+thread_local! {
+    /// Levels that are being decoded.
+    static LEVEL: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Decodes what a tree has inside. Each field that may contain its own type has it as `deserialize_with`.
+///
+/// # Errors
+/// Those of `T`, and bytes that are nested deeper than [`DEEPEST`].
+pub fn deep<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    struct Level;
+    impl Drop for Level {
+        fn drop(&mut self) {
+            LEVEL.set(LEVEL.get() - 1);
+        }
+    }
+    LEVEL.set(LEVEL.get() + 1);
+    let _level = Level;
+    if LEVEL.get() > DEEPEST {
+        return Err(serde::de::Error::custom("nested too deeply"));
+    }
+    T::deserialize(from)
+}
+
+/// Why a tree is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooLarge {
+    #[error("the query is nested too deeply")]
+    Deep,
+    #[error("the query has too many parts")]
+    Wide,
+}
+
+impl TooLarge {
+    /// The same about a place of a query.
+    pub fn at(self, span: Span) -> Failure {
+        Failure::syntax(self.to_string(), span)
+    }
+}
+
+/// Weighs trees one after the other, and ends at the first part that is one too many.
+#[derive(Debug)]
+pub struct Scales {
+    left: usize,
+}
+
+impl Default for Scales {
+    fn default() -> Self {
+        Self { left: MOST }
+    }
+}
+
+impl Scales {
+    /// Whether a query is small enough to be sent and to be worked on.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check(ask: &Ask) -> Result<(), TooLarge> {
+        Self::default().ask(ask, 0)
+    }
+
+    /// # Errors
+    /// It is too deep, or together with what was weighed before too heavy.
+    pub fn constant(&mut self, constant: &Constant) -> Result<(), TooLarge> {
+        self.constant_at(constant, 0)
+    }
+
+    /// # Errors
+    /// As [`Scales::constant`].
+    pub fn rows(&mut self, rows: &Rows) -> Result<(), TooLarge> {
+        self.rows_at(rows, 0)
+    }
+
+    /// A part by itself, with its texts.
+    ///
+    /// # Errors
+    /// It is together with what was weighed before too heavy.
+    pub fn part(&mut self, texts: usize) -> Result<(), TooLarge> {
+        self.left = self.left.checked_sub(PART + texts).ok_or(TooLarge::Wide)?;
+        Ok(())
+    }
+
+    /// The level inside of a part.
+    fn inside(&mut self, depth: usize, texts: usize) -> Result<usize, TooLarge> {
+        if depth >= DEEPEST {
+            return Err(TooLarge::Deep);
+        }
+        self.part(texts)?;
+        Ok(depth + 1)
+    }
+
+    fn ask(&mut self, ask: &Ask, depth: usize) -> Result<(), TooLarge> {
+        let text = match ask {
+            Ask::Next { cursor, .. } => cursor.len(),
+            Ask::Plural(name) => name.text.len(),
+            _ => 0,
+        };
+        let inside = self.inside(depth, text)?;
+        match ask {
+            Ask::Constant(constant) => self.constant_at(constant, inside),
+            Ask::Array(items) => items.iter().try_for_each(|item| self.ask(item, inside)),
+            Ask::Object(fields) => fields.iter().try_for_each(|(name, field)| {
+                self.part(name.len())?;
+                self.ask(field, inside)
+            }),
+            Ask::Page { rows, .. } | Ask::Row(rows) | Ask::Version { rows, .. } => {
+                self.rows_at(rows, inside)
+            }
+            Ask::Sorted { rows, order, .. } => {
+                order.iter().try_for_each(|by| self.part(by.column.text.len()))?;
+                self.rows_at(rows, inside)
+            }
+            Ask::EventSource(source) => {
+                let watched = source.watch.iter().flatten();
+                watched.into_iter().try_for_each(|name| self.part(name.text.len()))?;
+                self.rows_at(&source.rows, inside)
+            }
+            Ask::Next { .. } | Ask::Plural(_) => Ok(()),
+        }
+    }
+
+    fn rows_at(&mut self, rows: &Rows, depth: usize) -> Result<(), TooLarge> {
+        self.part(rows.collection.text.len())?;
+        match &rows.shown {
+            Shown::Document | Shown::Covered => {}
+            Shown::Value(name) => self.part(name.text.len())?,
+            Shown::Object(fields) => fields
+                .iter()
+                .try_for_each(|(shown, name)| self.part(shown.len() + name.text.len()))?,
+        }
+        self.of(&rows.of, depth)?;
+        rows.filter.iter().try_for_each(|test| self.test(test, depth))
+    }
+
+    fn of(&mut self, of: &Of, depth: usize) -> Result<(), TooLarge> {
+        let inside = self.inside(depth, 0)?;
+        match of {
+            Of::All => Ok(()),
+            Of::Index { index, terms } | Of::Named { index, terms } => {
+                self.part(index.text.len())?;
+                terms.iter().try_for_each(|term| self.constant_at(term, inside))
+            }
+            Of::Key { key, .. } => self.constant_at(key, inside),
+            Of::First { of, filter, .. } => {
+                self.of(of, inside)?;
+                filter.iter().try_for_each(|test| self.test(test, inside))
+            }
+        }
+    }
+
+    fn test(&mut self, test: &Test, depth: usize) -> Result<(), TooLarge> {
+        let text = if let Test::Column(name) = test { name.text.len() } else { 0 };
+        let inside = self.inside(depth, text)?;
+        match test {
+            Test::Column(_) => Ok(()),
+            Test::Constant(constant, _) => self.constant_at(constant, inside),
+            Test::Not(of) | Test::Minus(of) => self.test(of, inside),
+            Test::Binary(_, left, right) => {
+                self.test(left, inside)?;
+                self.test(right, inside)
+            }
+            Test::In(of, list, _) => {
+                self.test(of, inside)?;
+                list.iter().try_for_each(|constant| self.constant_at(constant, inside))
+            }
+            Test::Call(_, operands, _) => {
+                operands.iter().try_for_each(|operand| self.test(operand, inside))
+            }
+        }
+    }
+
+    fn constant_at(&mut self, constant: &Constant, depth: usize) -> Result<(), TooLarge> {
+        let text = match constant {
+            Constant::Null | Constant::Bool(_) | Constant::Array(_) | Constant::Object(_) => 0,
+            Constant::Number(text)
+            | Constant::NotFinite(text)
+            | Constant::Text(text)
+            | Constant::Time(text)
+            | Constant::Date(text)
+            | Constant::Uuid(text)
+            | Constant::Token(text) => text.len(),
+            Constant::Bytes(bytes) => bytes.len(),
+        };
+        let inside = self.inside(depth, text)?;
+        match constant {
+            Constant::Array(items) => {
+                items.iter().try_for_each(|item| self.constant_at(item, inside))
+            }
+            Constant::Object(fields) => fields.iter().try_for_each(|(name, field)| {
+                self.part(name.len())?;
+                self.constant_at(field, inside)
+            }),
+            _ => Ok(()),
+        }
+    }
+}
