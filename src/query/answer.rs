@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use event_source_model::bounds::Scales;
 use event_source_model::event::{LARGEST_PAGE, View};
 use event_source_model::image::Image;
 use event_source_model::query::{
@@ -33,6 +34,8 @@ const LONGEST: Duration = Duration::from_millis(500);
 /// # Errors
 /// It names what is not there, what the role may not see, or it takes too long.
 pub(crate) fn answer(ask: &Ask, role: pg_sys::Oid, told: Option<i64>) -> Result<Answered, Failure> {
+    // The server has weighed it, but the server is not trusted.
+    Scales::check(ask).map_err(|too| too.at(Span::default()))?;
     let reading = Reading::begin().map_err(|error| failure(error, Span::default()))?;
     let until = Instant::now() + LONGEST;
     let told = told.unwrap_or(reading.closed);

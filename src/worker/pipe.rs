@@ -27,7 +27,13 @@ pub struct Pipe {
 impl Pipe {
     pub fn new(socket: UnixStream) -> Self {
         let buffer = vec![0; 64 * 1024].into();
-        Self { socket, reader: Reader::default(), out: Vec::new(), written: 0, buffer }
+        Self {
+            socket,
+            reader: Reader::new(frame::MAX_REQUEST),
+            out: Vec::new(),
+            written: 0,
+            buffer,
+        }
     }
 
     pub fn fd(&self) -> RawFd {

@@ -35,6 +35,7 @@ fn a_change_stream_is_loopbacks() {
         options_filter_in_each_of_their_forms,
         a_row_that_leaves_the_filter_is_not_told_unless_it_is_asked_for_exactly,
         what_is_wrong_is_said_in_loopbacks_words,
+        a_tree_of_any_size_is_refused_and_nothing_else_happens,
         a_burst_and_large_rows_arrive_whole,
         npms_client_comes_back_where_it_was_and_misses_nothing,
         a_client_that_forgets_its_place_begins_anew,
@@ -237,6 +238,31 @@ fn what_is_wrong_is_said_in_loopbacks_words(cluster: &Cluster, _client: &mut Cli
     let program = Program::node("changes.js", &json!({ "url": url }));
     let failed = program.said("failed");
     assert_eq!((&failed["code"], &failed["state"]), (&json!(404), &json!(2)));
+}
+
+/// One of these once ended the worker by its stack, and with it every session of the cluster.
+fn a_tree_of_any_size_is_refused_and_nothing_else_happens(
+    cluster: &Cluster,
+    client: &mut Client,
+    secret: &str,
+) {
+    let serving = cluster.serving();
+    for group in ["and", "or", "nor"] {
+        for items in [101, 1_000, 10_000, 60_000] {
+            let empty = vec![json!({}); items];
+            let options = json!({ "where": { group: empty } });
+            for asked in [Changes::of("MyModels"), Changes::of("MyModels").by(secret)] {
+                let (status, error) = refusal(cluster, &asked.with(options.clone()));
+                assert_eq!(status, 400, "{items} in {group}: {error}");
+            }
+        }
+        let deep = (0..60).fold(json!({ "id": 1 }), |of, _| json!({ group: [of] }));
+        let asked = Changes::of("MyModels").by(secret).with(json!({ "where": deep }));
+        assert_eq!(refusal(cluster, &asked).0, 400, "{group}");
+    }
+    assert_eq!(cluster.serving(), serving);
+    // The session of before.
+    run(client, &["INSERT INTO mymodel (id) VALUES (1)"]);
 }
 
 fn nobody_reads_as_the_anonymous_role(cluster: &Cluster, client: &mut Client, _secret: &str) {

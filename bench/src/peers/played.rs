@@ -107,7 +107,7 @@ impl Drop for Played {
 
 /// The worker's part until the server is gone.
 fn answer(mut door: UnixStream, sent: &AtomicU64) {
-    let mut reader = Reader::default();
+    let mut reader = Reader::new(frame::MAX_REQUEST);
     let mut bytes = [0; 64 * 1024];
     loop {
         let mut answers = Vec::new();

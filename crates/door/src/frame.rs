@@ -3,10 +3,14 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The longest frame. A row of PostgreSQL ends at 1 GB, and a change holds two images of one; a
-/// message of several changes is cut long before.
+/// The longest frame, which only the worker may send. A row of PostgreSQL ends at 1 GB, and a change holds two images
+/// of one; a message of several changes is cut long before.
 pub const MAX_FRAME: usize = 3 << 30;
+/// The longest frame of the server: a query, at its heaviest. The worker takes no more from it.
+pub const MAX_REQUEST: usize = 8 << 20;
 const HEAD: usize = 4;
+/// Memory that a reader keeps when it is empty.
+const KEPT: usize = 1 << 20;
 
 /// The other side speaks something else, or the pair is damaged: end the connection.
 #[derive(Debug, thiserror::Error)]
@@ -37,18 +41,28 @@ pub fn push<M: Serialize>(out: &mut Vec<u8>, message: &M) -> Result<(), FrameErr
 }
 
 /// Collects bytes as they come and gives back whole messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reader {
     bytes: Vec<u8>,
     /// What of `bytes` was already given out.
     taken: usize,
+    longest: usize,
 }
 
 impl Reader {
+    /// Takes frames of at most so many bytes.
+    pub fn new(longest: usize) -> Self {
+        Self { bytes: Vec::new(), taken: 0, longest }
+    }
+
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.taken > 0 {
             self.bytes.drain(..self.taken);
             self.taken = 0;
+        }
+        // One huge row must not occupy its memory for the life of the process.
+        if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
+            self.bytes.shrink_to(KEPT);
         }
         self.bytes.extend_from_slice(bytes);
     }
@@ -62,7 +76,7 @@ impl Reader {
         let rest = &self.bytes[self.taken..];
         let Some((head, body)) = rest.split_at_checked(HEAD) else { return Ok(None) };
         let length = u32::from_be_bytes(head.try_into().expect("four bytes")) as usize;
-        if length > MAX_FRAME {
+        if length > self.longest {
             return Err(FrameError::TooLong(length));
         }
         let Some(body) = body.get(..length) else { return Ok(None) };
@@ -90,7 +104,7 @@ mod tests {
             for message in &sent {
                 push(&mut wire, message).expect("short");
             }
-            let mut reader = Reader::default();
+            let mut reader = Reader::new(MAX_REQUEST);
             let mut got = Vec::new();
             for piece in wire.chunks(cut) {
                 reader.feed(piece);
@@ -102,10 +116,37 @@ mod tests {
         }
 
         #[test]
+        fn a_frame_that_is_too_long_is_refused_by_its_head(length in MAX_REQUEST + 1..) {
+            let length = u32::try_from(length % (1 << 32)).expect("it was cut");
+            prop_assume!(length as usize > MAX_REQUEST);
+            let mut reader = Reader::new(MAX_REQUEST);
+            reader.feed(&length.to_be_bytes());
+            let read = reader.next::<ToWorker>();
+            prop_assert!(matches!(read, Err(FrameError::TooLong(_))), "{read:?}");
+        }
+
+        #[test]
         fn no_bytes_make_reading_panic(bytes: Vec<u8>) {
-            let mut reader = Reader::default();
+            let mut reader = Reader::new(MAX_REQUEST);
             reader.feed(&bytes);
             while let Ok(Some(_)) = reader.next::<ToWorker>() {}
         }
+    }
+    #[test]
+    fn the_memory_of_a_huge_message_is_given_back() {
+        let huge = ToWorker::Query {
+            request: 1,
+            secret: Some("x".repeat(20 * KEPT)),
+            ask: event_source_model::query::Ask::Array(Vec::new()),
+        };
+        let mut wire = Vec::new();
+        push(&mut wire, &huge).expect("not too long");
+        let mut reader = Reader::new(MAX_FRAME);
+        for piece in wire.chunks(1 << 16) {
+            reader.feed(piece);
+        }
+        assert_eq!(reader.next::<ToWorker>().expect("undamaged"), Some(huge));
+        reader.feed(&[0]);
+        assert!(reader.bytes.capacity() <= KEPT + HEAD, "{}", reader.bytes.capacity());
     }
 }

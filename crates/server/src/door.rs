@@ -54,7 +54,7 @@ impl Door {
         frame::push(&mut hello, &ToWorker::Hello { protocol: PROTOCOL, version: ours.to_owned() })?;
         stream.set_nonblocking(false)?;
         io::Write::write_all(&mut &stream, &hello)?;
-        let mut reader = Reader::default();
+        let mut reader = Reader::new(frame::MAX_FRAME);
         let mut bytes = vec![0; READ];
         let message = loop {
             if let Some(message) = reader.next::<ToServer>()? {

@@ -265,6 +265,10 @@ async fn what_cannot_be_understood_is_refused_and_never_reaches_the_worker() {
     let worker = Worker::start(config()).await;
     let mut client = Client::one(worker.address).await;
     let many = format!(r#"{{"and":[{}]}}"#, vec![r#"{"a":1}"#; 101].join(","));
+    let empty = |group: &str, items| format!(r#"{{"{group}":[{}]}}"#, vec!["{}"; items].join(","));
+    let deep = format!("{}{}{}", r#"{"nor":["#.repeat(17), r#"{"a":1}"#, "]}".repeat(17));
+    let operators: Vec<_> = (0..101).map(|n| format!(r#""gt{n}":1"#)).collect();
+    let operators = format!(r#"{{"a":{{{}}}}}"#, operators.join(","));
     let long = format!(r#"{{"a":{{"inq":[{}]}}}}"#, vec!["1"; 1001].join(","));
     for (options, message) in [
         ("[]", "Value is not an object."),
@@ -281,6 +285,10 @@ async fn what_cannot_be_understood_is_refused_and_never_reaches_the_worker() {
         (r#"{"where":{"and":{"a":1}}}"#, "\"and\" must be a list of conditions"),
         (r#"{"where":{"a..b":1}}"#, "\"a..b\" is no path"),
         (&format!(r#"{{"where":{many}}}"#), "where has more than 100 conditions"),
+        (&format!(r#"{{"where":{}}}"#, empty("and", 100)), "where has more than 100 conditions"),
+        (&format!(r#"{{"where":{}}}"#, empty("nor", 20_000)), "where has more than 100 conditions"),
+        (&format!(r#"{{"where":{deep}}}"#), "where is deeper than 16 levels"),
+        (&format!(r#"{{"where":{operators}}}"#), "where has more than 100 conditions"),
         (&format!(r#"{{"where":{long}}}"#), "\"inq\" has more than 1000 values"),
         (r#"{"fields":{"a":false}}"#, "\"fields\" must name what is shown, not leave out \"a\""),
         (r#"{"fields":7}"#, "\"fields\" must be a list of names"),

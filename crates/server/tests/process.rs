@@ -24,7 +24,7 @@ fn start(listener: TcpListener) -> (Child, UnixStream) {
 }
 
 fn hears(door: &mut UnixStream) -> ToWorker {
-    let mut reader = Reader::default();
+    let mut reader = Reader::new(frame::MAX_REQUEST);
     let mut bytes = [0; 1024];
     loop {
         if let Some(message) = reader.next().expect("undamaged") {

@@ -30,7 +30,7 @@ pub(super) fn read(given: Value, names: &mut Names) -> Result<Option<Test>, Prob
     let Value::Object(filter) = filter else { return Err(no_filter()) };
     let mut reader = Reader { names, tests: 0, values: 0 };
     let tests = reader.all(&filter, 0)?;
-    Ok(combined(Binary::And, tests))
+    Ok(Test::joined(Binary::And, tests))
 }
 
 fn no_filter() -> Problem {
@@ -79,11 +79,12 @@ impl Reader<'_> {
         let mut tests = Vec::new();
         for filter in filters {
             let Value::Object(filter) = filter else { return Err(no_filter()) };
+            self.count()?;
             let all = self.all(filter, depth + 1)?;
             // An empty filter is true, and so is an `_or` that has one.
-            tests.push(combined(Binary::And, all).unwrap_or_else(|| constant_bool(true)));
+            tests.push(Test::joined(Binary::And, all).unwrap_or_else(|| constant_bool(true)));
         }
-        Ok(combined(operator, tests))
+        Ok(Test::joined(operator, tests))
     }
 
     fn field(&mut self, field: &str, value: &Value, tests: &mut Vec<Test>) -> Result<(), Problem> {
@@ -107,13 +108,19 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn test(&mut self, field: &str, operator: &str, value: &Value) -> Result<Test, Problem> {
+    /// One condition more, or a filter in a group, which may be empty.
+    fn count(&mut self) -> Result<(), Problem> {
         self.tests += 1;
         if self.tests > MOST_TESTS {
             return Err(Problem::query(format_args!(
                 "The filter has more than {MOST_TESTS} conditions."
             )));
         }
+        Ok(())
+    }
+
+    fn test(&mut self, field: &str, operator: &str, value: &Value) -> Result<Test, Problem> {
+        self.count()?;
         let column = Test::Column(self.names.name(field));
         let span = column_span(&column);
         let null = || Test::Constant(Constant::Null, span);
@@ -248,16 +255,6 @@ fn column_span(column: &Test) -> Span {
 
 fn binary(operator: Binary, left: Test, right: Test) -> Test {
     Test::Binary(operator, Box::new(left), Box::new(right))
-}
-
-/// All of them, as a tree that is no deeper than it must be.
-fn combined(operator: Binary, mut tests: Vec<Test>) -> Option<Test> {
-    if tests.len() < 2 {
-        return tests.pop();
-    }
-    let rest = tests.split_off(tests.len() / 2);
-    let (left, right) = (combined(operator, tests)?, combined(operator, rest)?);
-    Some(binary(operator, left, right))
 }
 
 #[cfg(test)]

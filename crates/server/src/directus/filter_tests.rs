@@ -130,6 +130,8 @@ fn a_filter_is_neither_deep_nor_long() {
         deep = json!({ "_and": [deep] });
     }
     assert!(refused(deep).contains("deeper"));
+    let empty = vec![json!({}); MOST_TESTS + 1];
+    assert!(refused(json!({ "_and": empty })).contains("more than"));
     let many: Vec<Value> = (0..=MOST_TESTS).map(|n| json!({ "a": n })).collect();
     assert!(refused(json!({ "_or": many })).contains("conditions"));
     let many: Vec<Value> = (0..=MOST_VALUES).map(|n| json!(n)).collect();

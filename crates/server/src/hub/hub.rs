@@ -5,9 +5,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use event_source_door::message::{Access, Config, PageAsked, StartAt, ToServer, ToWorker};
+use event_source_model::bounds::Scales;
 use event_source_model::event::{LARGEST_PAGE, Reason, Refusal};
 use event_source_model::position::Cursor;
-use event_source_model::query::{Answered, Ask, Failure};
+use event_source_model::query::{Answered, Ask, Failure, Span};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::queue::{Next, Queue};
@@ -116,6 +117,9 @@ impl Hub {
         secret: Option<String>,
         ask: Ask,
     ) -> Result<Result<Answered, Failure>, Refusal> {
+        if let Err(too) = Scales::check(&ask) {
+            return Ok(Err(too.at(Span::default())));
+        }
         let (reply, answer) = oneshot::channel();
         {
             let mut state = self.lock();

@@ -7,8 +7,9 @@
 use event_source_model::query::{Binary, Constant, Function, Name, Span, Test};
 use serde_json::{Map, Value};
 
-/// More conditions, or a longer list, are nobody's filter, and would be work for the worker.
+/// More conditions, deeper ones, or a longer list, are nobody's filter, and would be work for the worker.
 const MOST_CONDITIONS: usize = 100;
+const DEEPEST: usize = 16;
 const LONGEST_LIST: usize = 1000;
 
 /// The test; `None` for a `where` without a condition.
@@ -16,7 +17,7 @@ const LONGEST_LIST: usize = 1000;
 /// # Errors
 /// What is wrong with it.
 pub(super) fn test(conditions: &Map<String, Value>) -> Result<Option<Test>, String> {
-    Reader { left: MOST_CONDITIONS }.all(conditions)
+    Reader { left: MOST_CONDITIONS }.all(conditions, 0)
 }
 
 struct Reader {
@@ -36,33 +37,70 @@ enum Subject {
 
 impl Reader {
     /// All of an object's conditions.
-    fn all(&mut self, conditions: &Map<String, Value>) -> Result<Option<Test>, String> {
+    fn all(
+        &mut self,
+        conditions: &Map<String, Value>,
+        depth: usize,
+    ) -> Result<Option<Test>, String> {
+        if depth > DEEPEST {
+            return Err(format!("where is deeper than {DEEPEST} levels"));
+        }
         let mut tests = Vec::new();
         for (name, value) in conditions {
-            self.left = self
-                .left
-                .checked_sub(1)
-                .ok_or_else(|| format!("where has more than {MOST_CONDITIONS} conditions"))?;
+            self.count(1)?;
             tests.push(match name.as_str() {
-                "and" => self.group(name, value, Binary::And)?,
-                "or" => self.group(name, value, Binary::Or)?,
-                "nor" => not(self.group(name, value, Binary::Or)?),
-                _ => condition(&Subject::of(name)?, name, value)?,
+                "and" => self.group(name, value, Binary::And, depth)?,
+                "or" => self.group(name, value, Binary::Or, depth)?,
+                "nor" => not(self.group(name, value, Binary::Or, depth)?),
+                _ => self.condition(&Subject::of(name)?, name, value)?,
             });
         }
-        Ok(joined(tests, Binary::And))
+        Ok(Test::joined(Binary::And, tests))
     }
 
-    fn group(&mut self, name: &str, value: &Value, by: Binary) -> Result<Test, String> {
+    /// So many conditions more.
+    fn count(&mut self, more: usize) -> Result<(), String> {
+        self.left = self
+            .left
+            .checked_sub(more)
+            .ok_or_else(|| format!("where has more than {MOST_CONDITIONS} conditions"))?;
+        Ok(())
+    }
+
+    /// A value that the column equals, or operators that all hold.
+    fn condition(&mut self, subject: &Subject, name: &str, value: &Value) -> Result<Test, String> {
+        let Value::Object(operators) = value else {
+            return Ok(binary(Binary::Equal, subject.text(), constant(scalar(name, value)?)));
+        };
+        // The first is the condition's own.
+        self.count(operators.len().saturating_sub(1))?;
+        let tests = operators.iter().map(|(operator, value)| operation(subject, operator, value));
+        let tests = tests.collect::<Result<_, _>>()?;
+        Test::joined(Binary::And, tests).ok_or_else(|| format!("\"{name}\" has no operator"))
+    }
+
+    fn group(
+        &mut self,
+        name: &str,
+        value: &Value,
+        by: Binary,
+        depth: usize,
+    ) -> Result<Test, String> {
         let wrong = || format!("\"{name}\" must be a list of conditions");
         let items = value.as_array().ok_or_else(wrong)?;
         let mut tests = Vec::new();
         for item in items {
             let conditions = item.as_object().ok_or_else(wrong)?;
-            tests.push(self.all(conditions)?.unwrap_or_else(|| constant(Constant::Bool(true))));
+            // An item may be empty, and is a condition then.
+            if conditions.is_empty() {
+                self.count(1)?;
+            }
+            tests.push(
+                self.all(conditions, depth + 1)?.unwrap_or_else(|| constant(Constant::Bool(true))),
+            );
         }
         // Of no conditions all hold, and none does.
-        Ok(joined(tests, by).unwrap_or_else(|| constant(Constant::Bool(by == Binary::And))))
+        Ok(Test::joined(by, tests).unwrap_or_else(|| constant(Constant::Bool(by == Binary::And))))
     }
 }
 
@@ -106,16 +144,6 @@ impl Subject {
         };
         Ok(binary(by, self.at(Function::At), constant(right)))
     }
-}
-
-/// A value that the column equals, or operators that all hold.
-fn condition(subject: &Subject, name: &str, value: &Value) -> Result<Test, String> {
-    let Value::Object(operators) = value else {
-        return Ok(binary(Binary::Equal, subject.text(), constant(scalar(name, value)?)));
-    };
-    let tests = operators.iter().map(|(operator, value)| operation(subject, operator, value));
-    let tests = tests.collect::<Result<_, _>>()?;
-    joined(tests, Binary::And).ok_or_else(|| format!("\"{name}\" has no operator"))
 }
 
 fn operation(subject: &Subject, operator: &str, value: &Value) -> Result<Test, String> {
@@ -212,10 +240,6 @@ fn element(step: &str) -> String {
 fn not(test: Test) -> Test {
     let known = binary(Binary::Otherwise, test, constant(Constant::Bool(false)));
     Test::Not(Box::new(known))
-}
-
-fn joined(tests: Vec<Test>, by: Binary) -> Option<Test> {
-    tests.into_iter().reduce(|left, right| binary(by, left, right))
 }
 
 fn binary(by: Binary, left: Test, right: Test) -> Test {

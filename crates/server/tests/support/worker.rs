@@ -49,7 +49,8 @@ impl Worker {
         });
         ours.set_nonblocking(true).expect("a live socket");
         let stream = UnixStream::from_std(ours).expect("a runtime");
-        let mut worker = Self { stream, reader: Reader::default(), address, server, streams: 0 };
+        let mut worker =
+            Self { stream, reader: Reader::new(frame::MAX_REQUEST), address, server, streams: 0 };
         assert!(matches!(worker.hears().await, ToWorker::Hello { .. }));
         let version = env!("CARGO_PKG_VERSION").to_owned();
         worker.says(&ToServer::Welcome { version, config }).await;
