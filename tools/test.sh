@@ -11,13 +11,9 @@ cd "$ROOT"
 # One profile for all that is built here, so that what the groups share is compiled once.
 export PROFILE=${PROFILE:-tests}
 
-tested() {
-    cargo nextest run --cargo-profile "$PROFILE" "${TESTED[@]}" -E "$@"
-}
-
 # The crates that cannot touch PostgreSQL. The extension's library does not link into a plain test.
 unit() {
-    tested 'not package(event_source_tests)'
+    cargo nextest run --cargo-profile "$PROFILE" "${TESTED[@]}" -E 'not package(event_source_tests)'
 }
 
 # Tests in a backend: cargo-pgrx installs a build of its own, with the tests in it, into a third
@@ -32,12 +28,15 @@ build() {
 
 # Side by side, in groups of .config/nextest.toml.
 outside() {
-    local arguments=()
+    local arguments=() chosen=("${TESTED[@]}")
     read -ra arguments <<< "${TESTS:-}"
-    tested 'package(event_source_tests)' "${arguments[@]}"
+    # In another profile nothing else is built, so that there is nothing to share.
+    [ "$PROFILE" = tests ] || chosen=(-p event_source_tests)
+    cargo nextest run --cargo-profile "$PROFILE" "${chosen[@]}" -E 'package(event_source_tests)' "${arguments[@]}"
 }
 
 took=()
+trap 'printf "%s\n" "${took[@]}" >&2' EXIT
 group() {
     local begun=$SECONDS
     "$1"
@@ -50,4 +49,3 @@ case "${1:-all}" in
     all) group unit; group build; group inside; group outside ;;
     *) die "usage: tools/test.sh [unit | inside | outside]" ;;
 esac
-printf '%s\n' "${took[@]}" >&2
