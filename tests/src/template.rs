@@ -97,7 +97,7 @@ impl Used {
     }
 }
 
-/// What a template depends on: the files of the extension and the version of PostgreSQL.
+/// The files of the extension and the version of PostgreSQL, which a template depends on.
 fn installed(build: Build) -> String {
     let pg_config = build.bin().join("pg_config");
     let ask = |what: &str| private::output(Command::new(&pg_config).arg(what));

@@ -52,7 +52,7 @@ fn a_quiet_source_resumed_after_an_hour_reads_less_than_one_percent_of_what_was_
         }
         let _ends = SetAtEnd(&done);
         let mut cursor = None;
-        // What had been written when each status came.
+        // How much had been written when each status came.
         let mut seen = Vec::new();
         while seen.len() < INTERVALS {
             match stream.next(LONG) {

@@ -299,6 +299,6 @@ fn what_a_name_stands_for_is_not_copied_without_end() {
     let arguments = Arguments::from([("big".to_owned(), big)]);
     let refused = check(&block, &template, &arguments).expect_err("it would be 100 MB");
     assert_eq!(refused.message, "the query has too many parts");
-    // What people write is far from that.
+    // Queries that people write are far from that.
     ask(&doubled("Product.all()", &|x| format!("{x}.where(.id == 1)"), 30));
 }

@@ -43,7 +43,7 @@ struct Scope<'a> {
     arguments: &'a Arguments,
     /// The innermost last.
     lets: Vec<(&'a str, Rc<Meaning>)>,
-    /// What names stood for, each time that one was used: a name is short, and what it means may be long.
+    /// Weighs the meaning of a name each time that it is used: a name is short, and its meaning may be long.
     copied: &'a RefCell<Scales>,
 }
 
