@@ -132,6 +132,7 @@ mod tests {
             while let Ok(Some(_)) = reader.next::<ToWorker>() {}
         }
     }
+
     #[test]
     fn the_memory_of_a_huge_message_is_given_back() {
         let huge = ToWorker::Query {

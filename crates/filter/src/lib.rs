@@ -42,16 +42,9 @@ impl Filter {
 /// column holds.
 pub fn text(constant: &Constant) -> Option<String> {
     match constant {
-        Constant::Null | Constant::Array(_) | Constant::Object(_) => None,
         Constant::Bool(b) => Some(b.to_string()),
-        Constant::Number(text)
-        | Constant::NotFinite(text)
-        | Constant::Text(text)
-        | Constant::Time(text)
-        | Constant::Date(text)
-        | Constant::Uuid(text)
-        | Constant::Token(text) => Some(text.clone()),
         Constant::Bytes(bytes) => Value::Bytes(bytes.clone()).text(),
+        other => other.text().map(str::to_owned),
     }
 }
 

@@ -288,6 +288,11 @@ fn what_a_name_stands_for_is_not_copied_without_end() {
         doubled("[1]", &|x| format!("[{x}]"), 5_000),
         doubled("Product.all()", &|x| format!("{x}.where(.id == 1)"), 5_000),
         format!("let x = \"{}\";\n[{}]", "y".repeat(100_000), vec!["x"; 1_000].join(", ")),
+        format!(
+            "let x = P.all().eventsOn({});\n[{}]",
+            vec![".column"; 5_000].join(", "),
+            vec!["x"; 1_000].join(", ")
+        ),
     ] {
         let refused = refusal(&query);
         assert!(refused.contains("the query "), "{refused}");

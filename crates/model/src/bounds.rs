@@ -9,7 +9,7 @@ use std::cell::Cell;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::query::{Ask, Constant, Failure, Of, Rows, Shown, Span, Test};
+use crate::query::{Ask, Constant, EventSource, Failure, Of, Rows, Shown, Span, Test};
 
 /// Levels of a tree. Code that walks it may use 4 kB of stack for each.
 pub const DEEPEST: usize = 200;
@@ -91,6 +91,12 @@ impl Scales {
         self.rows_at(rows, 0)
     }
 
+    /// # Errors
+    /// As [`Scales::constant`].
+    pub fn source(&mut self, source: &EventSource) -> Result<(), TooLarge> {
+        self.source_at(source, 0)
+    }
+
     /// A part by itself, with its texts.
     ///
     /// # Errors
@@ -130,13 +136,14 @@ impl Scales {
                 order.iter().try_for_each(|by| self.part(by.column.text.len()))?;
                 self.rows_at(rows, inside)
             }
-            Ask::EventSource(source) => {
-                let watched = source.watch.iter().flatten();
-                watched.into_iter().try_for_each(|name| self.part(name.text.len()))?;
-                self.rows_at(&source.rows, inside)
-            }
+            Ask::EventSource(source) => self.source_at(source, inside),
             Ask::Next { .. } | Ask::Plural(_) => Ok(()),
         }
+    }
+
+    fn source_at(&mut self, source: &EventSource, depth: usize) -> Result<(), TooLarge> {
+        source.watch.iter().flatten().try_for_each(|name| self.part(name.text.len()))?;
+        self.rows_at(&source.rows, depth)
     }
 
     fn rows_at(&mut self, rows: &Rows, depth: usize) -> Result<(), TooLarge> {
@@ -190,18 +197,11 @@ impl Scales {
     }
 
     fn constant_at(&mut self, constant: &Constant, depth: usize) -> Result<(), TooLarge> {
-        let text = match constant {
-            Constant::Null | Constant::Bool(_) | Constant::Array(_) | Constant::Object(_) => 0,
-            Constant::Number(text)
-            | Constant::NotFinite(text)
-            | Constant::Text(text)
-            | Constant::Time(text)
-            | Constant::Date(text)
-            | Constant::Uuid(text)
-            | Constant::Token(text) => text.len(),
+        let texts = match constant {
             Constant::Bytes(bytes) => bytes.len(),
+            other => other.text().map_or(0, str::len),
         };
-        let inside = self.inside(depth, text)?;
+        let inside = self.inside(depth, texts)?;
         match constant {
             Constant::Array(items) => {
                 items.iter().try_for_each(|item| self.constant_at(item, inside))

@@ -86,6 +86,22 @@ pub enum Constant {
     Object(#[serde(deserialize_with = "deep")] Vec<(String, Constant)>),
 }
 
+impl Constant {
+    /// The text that it was written as; `None` of what is written in another way.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Null | Self::Bool(_) | Self::Bytes(_) | Self::Array(_) | Self::Object(_) => None,
+            Self::Number(text)
+            | Self::NotFinite(text)
+            | Self::Text(text)
+            | Self::Time(text)
+            | Self::Date(text)
+            | Self::Uuid(text)
+            | Self::Token(text) => Some(text),
+        }
+    }
+}
+
 /// Rows of one collection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rows {

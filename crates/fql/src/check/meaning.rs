@@ -56,7 +56,7 @@ impl Meaning {
         match self {
             Self::Constant(constant) => scales.constant(constant),
             Self::Rows { rows, .. } | Self::Row(rows) => scales.rows(rows),
-            Self::EventSource(source) => scales.rows(&source.rows),
+            Self::EventSource(source) => scales.source(source),
             Self::Next { cursor, .. } => scales.part(cursor.len()),
             Self::Collection(name) => scales.part(name.text.len()),
             Self::SetModule => scales.part(0),
