@@ -8,5 +8,6 @@ pub fn setup(_options: Vec<&str>) {}
 
 /// What the server is started with.
 pub fn postgresql_conf_options() -> Vec<&'static str> {
-    vec!["shared_preload_libraries = 'event_source'"]
+    // The tests are run by a superuser, who mints.
+    vec!["shared_preload_libraries = 'event_source'", "event_source.superuser_tokens = on"]
 }

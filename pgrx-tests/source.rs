@@ -35,7 +35,9 @@ mod tests {
 
     /// What a stored filter means over the table's present columns.
     fn read_back(filter: &Filter, table: &Relation) -> Result<String> {
-        let expression = filter::parse_stored(filter, table)?;
+        // SAFETY: reads the session's state.
+        let role = unsafe { pg_sys::GetUserId() };
+        let expression = filter::parse_stored(filter, role, table)?;
         // SAFETY: the expression is over `table` alone.
         unsafe {
             let context = pg_sys::deparse_context_for(c"row".as_ptr(), table.oid());

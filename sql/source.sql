@@ -100,8 +100,10 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'event_source_describe_wrapper';
 
 -- Those of the caller's own roles for everyone, all of them for pg_monitor; never the secret.
+-- With OFFSET it cannot be written to: pg_write_all_data may write to every view that can.
 create view event_source.secrets with (security_barrier) as
 select id, role, label, created_at, expires_at
 from event_source.secret
-where pg_catalog.pg_has_role(role, 'USAGE') or pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+where pg_catalog.pg_has_role(role, 'USAGE') or pg_catalog.pg_has_role('pg_monitor', 'USAGE')
+offset 0;
 grant select on event_source.secrets to public;

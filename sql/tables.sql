@@ -76,7 +76,9 @@ create table event_source.secret (
     expires_at timestamptz
 );
 revoke all on event_source.secret from public;
-select pg_catalog.pg_extension_config_dump('event_source.secret', '');
+-- One whose role is gone would be dumped with the role's number, which may be another role's where it is restored.
+select pg_catalog.pg_extension_config_dump('event_source.secret',
+    'where exists (select from pg_catalog.pg_roles as r where r.oid = secret.role)');
 select pg_catalog.pg_extension_config_dump('event_source.secret_id_seq', '');
 
 -- API: private. Tokens that were revoked.

@@ -7,7 +7,7 @@ from event_source.raw_changes() as r
 join event_source.capture as c on c.id = r.collection;
 comment on view event_source.changes is 'raw changes in the log, of tables that the caller may select in full';
 
--- API: public. What is captured.
+-- API: public. What is captured. With OFFSET it cannot be written to, as event_source.secrets.
 create view event_source.collections as
 select
     c.name,
@@ -15,7 +15,8 @@ select
     c.relation,
     c.captured_at,
     event_source.capture_problem(c.relation) as problem
-from event_source.capture as c;
+from event_source.capture as c
+offset 0;
 comment on view event_source.collections is 'captured tables; problem says what keeps one from being captured in full';
 
 -- API: public. The clock, the log and the worker of this database.

@@ -3,6 +3,7 @@
 mod files;
 mod shared_memory;
 mod virtual_columns;
+mod walk;
 
 use std::ffi::{CStr, c_int, c_void};
 
@@ -10,6 +11,7 @@ use pgrx::prelude::*;
 
 pub use files::{oldest_needed, reindex, set_new_files};
 pub use virtual_columns::virtual_columns;
+pub(crate) use walk::{walk_children, walk_raw_children};
 
 /// Calls `request` and `startup` when shared memory is laid out.
 #[cfg(any(feature = "pg13", feature = "pg14"))]
@@ -334,6 +336,19 @@ pub(crate) fn may_use_schema(schema: pg_sys::Oid, role: pg_sys::Oid) -> bool {
     // SAFETY: reads the catalogs.
     let answer =
         unsafe { pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, role, mode) };
+    answer == pg_sys::AclResult::ACLCHECK_OK
+}
+
+/// Whether the role may call the function.
+pub(crate) fn may_execute(function: pg_sys::Oid, role: pg_sys::Oid) -> bool {
+    let mode = pg_sys::ACL_EXECUTE as pg_sys::AclMode;
+    #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
+    // SAFETY: reads the catalogs.
+    let answer = unsafe { pg_sys::pg_proc_aclcheck(function, role, mode) };
+    #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
+    // SAFETY: reads the catalogs.
+    let answer =
+        unsafe { pg_sys::object_aclcheck(pg_sys::ProcedureRelationId, function, role, mode) };
     answer == pg_sys::AclResult::ACLCHECK_OK
 }
 

@@ -34,7 +34,9 @@ mod worker;
 ::pgrx::extension_sql_file!("../sql/tables.sql", name = "tables", bootstrap);
 ::pgrx::extension_sql_file!("../sql/prepared.sql", name = "prepared", requires = ["tables"]);
 ::pgrx::extension_sql_file!("../sql/capture.sql", name = "capture", requires = ["tables"]);
-::pgrx::extension_sql_file!("../sql/ddl.sql", name = "ddl", requires = ["capture"]);
+// After all tables, and before the event triggers, which would look after each of these commands.
+::pgrx::extension_sql_file!("../sql/rights.sql", name = "rights", requires = ["prepared"]);
+::pgrx::extension_sql_file!("../sql/ddl.sql", name = "ddl", requires = ["capture", "rights"]);
 ::pgrx::extension_sql_file!("../sql/source.sql", name = "source", requires = ["ddl"]);
 ::pgrx::extension_sql_file!("../sql/feed.sql", name = "feed", requires = ["source"]);
 ::pgrx::extension_sql_file!("../sql/replication.sql", name = "replication", requires = ["feed"]);
@@ -49,6 +51,7 @@ pub extern "C-unwind" fn _PG_init() {
         return;
     }
     settings::init();
+    pg::server_log::init();
     order::init();
     log::segment::init();
     capture::init();

@@ -22,6 +22,12 @@ static CORS_ORIGINS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>
 static ANONYMOUS_ROLE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static JWT_KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static JWT_PARENT_ROLE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static SUPERUSER_TOKENS: GucSetting<bool> = GucSetting::<bool>::new(false);
+static USER_FUNCTIONS: GucSetting<bool> = GucSetting::<bool>::new(false);
+static MAX_REGEXPS: GucSetting<i32> = GucSetting::<i32>::new(8);
+static MAX_SOURCES: GucSetting<i32> = GucSetting::<i32>::new(20_000);
+static MAX_FILTERS: GucSetting<i32> = GucSetting::<i32>::new(2_000);
+static MAX_CAPTURES: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 static WORKER_THREADS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static RETENTION: GucSetting<i32> = GucSetting::<i32>::new(86_400);
 static MAX_LOG_SIZE: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024 * 1024);
@@ -143,7 +149,60 @@ pub fn init() {
         (16 * 1024, i32::MAX),
         GucFlags::UNIT_KB,
     );
+    rights();
     controls::init();
+}
+
+/// Who may have tokens, and how many of what.
+fn rights() {
+    GucRegistry::define_bool_guc(
+        c"event_source.superuser_tokens",
+        c"Superusers and roles with BYPASSRLS may make event sources, and theirs may be used.",
+        c"A token acts as the role that made it.",
+        &SUPERUSER_TOKENS,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"event_source.user_functions",
+        c"Filters may call functions that belong to roles which are no superusers.",
+        c"They run in the worker, as the role of the token.",
+        &USER_FUNCTIONS,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    number(
+        c"event_source.max_regexps_per_filter",
+        c"The most regular expressions in one filter.",
+        c"PostgreSQL keeps 32 of a process; what is more is compiled again for each row.",
+        &MAX_REGEXPS,
+        (0, 32),
+        GucFlags::default(),
+    );
+    number(
+        c"event_source.max_sources_per_role",
+        c"The most event sources of one role that are followed at the same time.",
+        c"Streams of the same set, shown in the same way, are one.",
+        &MAX_SOURCES,
+        (1, i32::MAX),
+        GucFlags::default(),
+    );
+    number(
+        c"event_source.max_filters_per_role",
+        c"The most event sources with a filter of one role that are followed at the same time.",
+        c"Each filter is tried on every change of its table.",
+        &MAX_FILTERS,
+        (0, i32::MAX),
+        GucFlags::default(),
+    );
+    number(
+        c"event_source.max_captures_per_role",
+        c"The most captured tables of one owner in a database.",
+        c"",
+        &MAX_CAPTURES,
+        (0, i32::MAX),
+        GucFlags::default(),
+    );
 }
 
 /// Refuses a list that cannot be read, so that the one before stays in force.
@@ -215,6 +274,34 @@ pub fn jwt_key_file() -> String {
 
 pub fn jwt_parent_role() -> String {
     text(&JWT_PARENT_ROLE)
+}
+
+pub fn superuser_tokens() -> bool {
+    SUPERUSER_TOKENS.get()
+}
+
+pub fn user_functions() -> bool {
+    USER_FUNCTIONS.get()
+}
+
+pub fn max_regexps_per_filter() -> usize {
+    count(&MAX_REGEXPS)
+}
+
+pub fn max_sources_per_role() -> usize {
+    count(&MAX_SOURCES)
+}
+
+pub fn max_filters_per_role() -> usize {
+    count(&MAX_FILTERS)
+}
+
+pub fn max_captures_per_role() -> usize {
+    count(&MAX_CAPTURES)
+}
+
+fn count(setting: &GucSetting<i32>) -> usize {
+    usize::try_from(setting.get()).unwrap_or_default()
 }
 
 pub fn require_secret() -> bool {

@@ -12,6 +12,7 @@ use super::tree::{Tree, check_whole, no_such_table, qualified_name};
 use crate::compat;
 use crate::error::{Error, Kind, Result, raised};
 use crate::pg::role::ActingAs;
+use crate::{settings, source};
 
 thread_local! {
     static AT_WORK: Cell<bool> = const { Cell::new(false) };
@@ -37,12 +38,15 @@ impl Drop for AtWork {
 
 /// The extension's owner, whose tables and functions these are.
 pub(super) fn extension_owner() -> Result<pg_sys::Oid> {
+    owner_of(own_table(c"capture"))
+}
+
+fn owner_of(table: pg_sys::Oid) -> Result<pg_sys::Oid> {
     use pg_sys::SysCacheIdentifier::RELOID;
-    let captures = own_table(c"capture");
     // SAFETY: the rows of that cache are those of pg_class.
     unsafe {
-        let class = Cached::<pg_sys::FormData_pg_class>::find(RELOID, captures, None)
-            .ok_or_else(|| no_such_table(captures))?;
+        let class = Cached::<pg_sys::FormData_pg_class>::find(RELOID, table, None)
+            .ok_or_else(|| no_such_table(table))?;
         Ok((*class.row()).relowner)
     }
 }
@@ -71,6 +75,9 @@ fn begin(relation: pg_sys::Oid, name: Option<&str>, plural: Option<&str>) -> Res
         let arguments = [relation.into(), name.into(), plural.into()];
         Spi::connect_mut(|client| client.update(sql, None, &arguments)?.first().get_one())
     })?;
+    if changed == Some(true) {
+        check_count(relation)?;
+    }
     mark(changed)
 }
 
@@ -91,6 +98,25 @@ fn end(relation: pg_sys::Oid) -> Result<()> {
 /// A capture or its end has its place in the order, so that tokens have something to start from.
 fn mark(changed: Option<bool>) -> Result<()> {
     if changed == Some(true) { crate::log::heartbeat() } else { Ok(()) }
+}
+
+/// The new capture is among those that are counted, and nobody else makes one before this transaction ends.
+fn check_count(relation: pg_sys::Oid) -> Result<()> {
+    let owner = owner_of(relation)?;
+    let captures = source::Collection::all()?;
+    let theirs = captures.iter().filter(|c| owner_of(c.relation).is_ok_and(|o| o == owner)).count();
+    let most = settings::max_captures_per_role();
+    if theirs <= most {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::LimitExceeded,
+        format!(
+            "the owner of table {} has {most} captured tables already",
+            qualified_name(relation)?
+        ),
+    )
+    .hint("release one with event_source.release, or raise event_source.max_captures_per_role"))
 }
 
 fn check_owner(relation: pg_sys::Oid) -> Result<()> {

@@ -27,7 +27,7 @@ type Row = (
     i64,
 );
 
-/// Oldest first; only tables that the caller may SELECT in full and without row security. One
+/// Oldest first; only tables that the caller may read in full and without row security. One
 /// transaction is read at a time, each as of the moment in which it is asked for.
 #[pg_extern(sql = false)]
 #[expect(clippy::type_complexity, reason = "pg_extern reads the columns from the type")]
@@ -106,14 +106,8 @@ fn row(stamp: &Stamp, ordinal: i64, change: &Change) -> Result<Row> {
 
 /// Whether the caller may see whole rows of a collection that is still captured.
 fn may_see(collection: u64) -> Result<bool> {
-    let Some(relation) = source::relation_of(collection)? else { return Ok(false) };
-    // SAFETY: catalog lookups.
-    unsafe {
-        let user = pg_sys::GetUserId();
-        let select = pg_sys::ACL_SELECT as pg_sys::AclMode;
-        let granted = pg_sys::pg_class_aclcheck(relation, user, select);
-        let secured = pg_sys::check_enable_rls(relation, user, true);
-        Ok(granted == pg_sys::AclResult::ACLCHECK_OK
-            && secured != pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32)
-    }
+    // SAFETY: reads the session's state.
+    let user = unsafe { pg_sys::GetUserId() };
+    let relation = source::relation_of(collection)?;
+    Ok(relation.is_some_and(|relation| source::may_read_all(user, relation)))
 }

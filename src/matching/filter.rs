@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 
 use super::execution::Execution;
 use super::table::Table;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::pg::memory::Context;
 use crate::pg::relation::Relation;
 use crate::pg::role::ActingAs;
@@ -25,8 +25,7 @@ impl FilterTest {
     /// Parses a filter.
     ///
     /// # Errors
-    /// [`Kind::SchemaChanged`] when a column is gone, [`Kind::InsufficientPrivilege`] when the
-    /// role is.
+    /// A column or the role is gone, or the role may no longer have such a filter.
     pub(super) fn open(
         filter: &Filter,
         role: &Named,
@@ -34,14 +33,10 @@ impl FilterTest {
         table: &Table,
     ) -> Result<Self> {
         filter.columns.iter().try_for_each(|(attnum, _)| table.check(*attnum))?;
-        let role = role_of(role)?;
+        let role = crate::source::role(role)?;
         let context = Context::new(c"event_source filter");
         let entered = context.enter();
-        let expression = {
-            // Reading a literal may run code of users too.
-            let _acting = ActingAs::restricted(role);
-            crate::source::filter::parse_stored(filter, relation)?
-        };
+        let expression = crate::source::filter::parse_stored(filter, role, relation)?;
         // SAFETY: a boolean expression over the columns of relation 1, in our context.
         let (conditions, columns) = unsafe {
             (pg_sys::make_ands_implicit(expression), table.columns_of(expression.cast()))
@@ -61,24 +56,4 @@ impl FilterTest {
         // SAFETY: prepared with this execution.
         unsafe { execution.holds(prepared) }
     }
-}
-
-/// The role, by its OID, and by its name in a database that was restored.
-fn role_of(role: &Named) -> Result<pg_sys::Oid> {
-    let oid = pg_sys::Oid::from(role.oid);
-    let name = std::ffi::CString::new(role.name.as_str());
-    // SAFETY: lookups in the caches that answer null and an invalid OID for what is not there.
-    unsafe {
-        let cache = pg_sys::SysCacheIdentifier::AUTHOID as i32;
-        let none = pg_sys::Datum::null();
-        if pg_sys::SearchSysCacheExists(cache, oid.into(), none, none, none) {
-            return Ok(oid);
-        }
-        let by_name = name.map_or(pg_sys::InvalidOid, |n| pg_sys::get_role_oid(n.as_ptr(), true));
-        if by_name != pg_sys::InvalidOid {
-            return Ok(by_name);
-        }
-    }
-    let gone = format!("role \"{}\" of the event source does not exist", role.name);
-    Err(Error::new(Kind::InsufficientPrivilege, gone))
 }

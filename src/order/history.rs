@@ -37,8 +37,8 @@ const LONGEST_LOOK: usize = 1_000;
 thread_local! {
     /// Computed once on a primary; on a standby the timeline may change under us.
     static KNOWN: Cell<Option<u64>> = const { Cell::new(None) };
-    /// The timeline of which [`line`] was asked last, and the answer.
-    static LINE: RefCell<Option<(u32, Vec<u64>)>> = const { RefCell::new(None) };
+    /// The timeline of which [`past`] was asked last, and the answer.
+    static LINE: RefCell<Option<(u32, Vec<u32>)>> = const { RefCell::new(None) };
 }
 
 /// A hash of system identifier, timeline and database.
@@ -56,30 +56,49 @@ pub fn history_id() -> u64 {
     id
 }
 
+/// A hash of system identifier and timeline: the history of all databases together, and of their roles.
+pub fn cluster_id() -> u64 {
+    cluster_on(compat::timeline())
+}
+
 /// The history of this database on one of the cluster's timelines.
 fn id_on(timeline: u32) -> u64 {
+    // SAFETY: set when the backend connected.
+    hash_on(timeline, Some(unsafe { pg_sys::MyDatabaseId }))
+}
+
+/// The history of the cluster on one of its timelines.
+fn cluster_on(timeline: u32) -> u64 {
+    hash_on(timeline, None)
+}
+
+fn hash_on(timeline: u32, database: Option<pg_sys::Oid>) -> u64 {
     // SAFETY: reads what the control file said at start.
     let system = unsafe { pg_sys::GetSystemIdentifier() };
-    // SAFETY: set when the backend connected.
-    let database = unsafe { pg_sys::MyDatabaseId };
     let mut hash = Sha256::new();
     hash.update(system.to_be_bytes());
     hash.update(timeline.to_be_bytes());
-    hash.update(database.to_u32().to_be_bytes());
+    if let Some(database) = database {
+        hash.update(database.to_u32().to_be_bytes());
+    }
     let digest = hash.finalize();
     u64::from_be_bytes(*digest.first_chunk().expect("SHA-256 has more than eight bytes"))
 }
 
-/// The histories of this database: the present one and those that it goes on from, downwards. After a
-/// failover every request of a token from before asks for them; they are read from a file once for
-/// each timeline, of which what was before it never changes.
-fn line() -> Vec<u64> {
+/// The present timeline and those that it goes on from, downwards. After a failover every request of a
+/// token from before asks for them; they are read from a file once for each timeline, of which what was
+/// before it never changes.
+fn past() -> Vec<u32> {
     let timeline = compat::timeline();
     let known = LINE.take().filter(|(of, _)| *of == timeline);
-    let read = || timelines(timeline).into_iter().map(id_on).collect();
-    let line = known.map_or_else(read, |(_, line)| line);
+    let line = known.map_or_else(|| timelines(timeline), |(_, line)| line);
     LINE.set(Some((timeline, line.clone())));
     line
+}
+
+/// The histories of this database: the present one and those that it goes on from, downwards.
+fn line() -> Vec<u64> {
+    past().into_iter().map(id_on).collect()
 }
 
 /// Another history, as this database sees it.
@@ -193,6 +212,11 @@ pub fn check(history: u64, position: &Position, seen: &[i64]) -> Result<()> {
 /// Whether what has an OID in that history has the same one here.
 pub fn shares_oids(history: u64) -> bool {
     history == history_id() || Past::of(history).ours
+}
+
+/// Whether a role that has an OID in that history of a cluster has the same one here.
+pub fn shares_roles(cluster: u64) -> bool {
+    cluster == cluster_id() || past().into_iter().map(cluster_on).any(|here| here == cluster)
 }
 
 /// The answer to a reader of another history.

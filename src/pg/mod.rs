@@ -1,7 +1,8 @@
 //! One RAII handle for each PostgreSQL resource that the extension holds.
 //!
 //! They run in backends and in the worker, on the main thread. Each one gives its resource back
-//! when it is dropped, also when a PostgreSQL ERROR unwinds through it. [`unguarded`] holds none.
+//! when it is dropped, also when a PostgreSQL ERROR unwinds through it. [`unguarded`] holds none, nor does
+//! [`server_log`].
 
 pub mod lock_wait;
 pub mod memory;
@@ -10,6 +11,7 @@ pub mod pinned;
 pub mod process;
 pub mod relation;
 pub mod role;
+pub mod server_log;
 pub mod snapshot;
 pub mod subtransaction;
 pub mod timeline;

@@ -81,7 +81,7 @@ impl Answering {
             }
             Ask::Sorted { rows, order, skip, limit } => {
                 let definition = self.define(rows, None)?;
-                let (by, span) = (by_columns(rows, order)?, rows.collection.span);
+                let (by, span) = (by_columns(rows, order, self.role)?, rows.collection.span);
                 let sorting = Sorting { by, skip: *skip, limit: *limit };
                 let images = self.sorted(&definition, &sorting, span)?;
                 shown(&definition, images, false, None, span)?
@@ -102,7 +102,7 @@ impl Answering {
             }
             Ask::Version { rows, at } => self.version(rows, *at)?,
             Ask::EventSource(source) => Answer::EventSource(self.event_source(source)?),
-            Ask::Plural(plural) => named::described(&named::by_plural(plural)?),
+            Ask::Plural(plural) => named::described(&named::by_plural(plural, self.role)?),
         })
     }
 
@@ -158,7 +158,7 @@ impl Answering {
                 let view = source::view(definition).map_err(|error| failure(error, span))?;
                 (view, self.first(definition, span)?)
             }
-            None => (named::view(&named::collection(&rows.collection)?), None),
+            None => (named::view(&named::collection(&rows.collection, self.role)?), None),
         };
         Ok(Found { definition, view, row })
     }
@@ -296,8 +296,12 @@ fn shown(
 }
 
 /// The columns that rows are ordered by.
-fn by_columns(rows: &Rows, order: &[Order]) -> Result<Vec<(String, bool)>, Failure> {
-    let table = named::collection(&rows.collection)?.relation;
+fn by_columns(
+    rows: &Rows,
+    order: &[Order],
+    role: pg_sys::Oid,
+) -> Result<Vec<(String, bool)>, Failure> {
+    let table = named::collection(&rows.collection, role)?.relation;
     let column = |order: &Order| Ok((named::column(table, &order.column)?, order.descending));
     order.iter().map(column).collect()
 }

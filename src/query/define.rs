@@ -28,7 +28,7 @@ pub(super) struct Asked<'a> {
 
 /// The definition of the rows meant.
 pub(super) fn define(rows: &Rows, asked: Asked<'_>) -> Result<Definition, Failure> {
-    let (collection, index) = resolve(rows, &rows.of)?;
+    let (collection, index) = resolve(rows, &rows.of, asked.role)?;
     let table = collection.relation;
     let span = rows.collection.span;
     let filter = rows.filter.as_ref();
@@ -64,19 +64,23 @@ pub(super) fn define(rows: &Rows, asked: Asked<'_>) -> Result<Definition, Failur
 }
 
 /// The collection that is meant, and the index if it is one.
-fn resolve(rows: &Rows, of: &Of) -> Result<(Collection, Option<pg_sys::Oid>), Failure> {
+fn resolve(
+    rows: &Rows,
+    of: &Of,
+    role: pg_sys::Oid,
+) -> Result<(Collection, Option<pg_sys::Oid>), Failure> {
     match of {
         Of::Named { index, .. } => {
-            let (collection, index) = named::any_index(index)?;
+            let (collection, index) = named::any_index(index, role)?;
             Ok((collection, Some(index)))
         }
         Of::Index { index, .. } => {
-            let collection = named::collection(&rows.collection)?;
+            let collection = named::collection(&rows.collection, role)?;
             let index = named::index(collection.relation, index)?;
             Ok((collection, Some(index)))
         }
-        Of::All | Of::Key { .. } => Ok((named::collection(&rows.collection)?, None)),
-        Of::First { of, .. } => Ok((resolve(rows, of)?.0, None)),
+        Of::All | Of::Key { .. } => Ok((named::collection(&rows.collection, role)?, None)),
+        Of::First { of, .. } => Ok((resolve(rows, of, role)?.0, None)),
     }
 }
 

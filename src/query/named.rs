@@ -10,20 +10,20 @@ use crate::source::{self, Collection};
 
 use super::answer::failure;
 
-/// The collection of that name.
-pub(super) fn collection(name: &Name) -> Result<Collection, Failure> {
-    Collection::by_name(&name.text).map_err(at(name))?.ok_or_else(|| unbound(name))
+/// The collection of that name, for a role.
+pub(super) fn collection(name: &Name, role: pg_sys::Oid) -> Result<Collection, Failure> {
+    Collection::by_name(&name.text, role).map_err(at(name))?.ok_or_else(|| unbound(name))
 }
 
 /// The collection of that plural, or of that name with or without an `s` behind it.
-pub(super) fn by_plural(plural: &Name) -> Result<Collection, Failure> {
+pub(super) fn by_plural(plural: &Name, role: pg_sys::Oid) -> Result<Collection, Failure> {
     let text = plural.text.as_str();
     let singular = text.strip_suffix('s').unwrap_or(text);
-    if let Some(found) = Collection::by_plural(text).map_err(at(plural))? {
+    if let Some(found) = Collection::by_plural(text, role).map_err(at(plural))? {
         return Ok(found);
     }
     for name in [text, singular, &text.to_lowercase(), &singular.to_lowercase()] {
-        if let Some(found) = Collection::by_name(name).map_err(at(plural))? {
+        if let Some(found) = Collection::by_name(name, role).map_err(at(plural))? {
             return Ok(found);
         }
     }
@@ -77,8 +77,11 @@ pub(super) fn index(table: pg_sys::Oid, name: &Name) -> Result<pg_sys::Oid, Fail
     })
 }
 
-/// The index of that name, of whatever collection, and that. `byName` is `by_name` too.
-pub(super) fn any_index(name: &Name) -> Result<(Collection, pg_sys::Oid), Failure> {
+/// The index of that name, of whatever collection that the role may read, and that. `byName` is `by_name` too.
+pub(super) fn any_index(
+    name: &Name,
+    role: pg_sys::Oid,
+) -> Result<(Collection, pg_sys::Oid), Failure> {
     let all = Collection::all().map_err(at(name))?;
     let indexes: Vec<(&Collection, pg_sys::Oid, String)> = all
         .iter()
@@ -86,7 +89,12 @@ pub(super) fn any_index(name: &Name) -> Result<(Collection, pg_sys::Oid), Failur
         .filter_map(|(of, oid)| Some((of, oid, source::relation_name(oid)?)))
         .collect();
     for wanted in [name.text.clone(), snake(&name.text), name.text.to_ascii_lowercase()] {
-        let mut found = indexes.iter().filter(|(_, _, called)| *called == wanted);
+        let mut found: Vec<_> = indexes.iter().filter(|(_, _, called)| *called == wanted).collect();
+        // One that the role may not read is refused for that.
+        if found.len() > 1 {
+            found.retain(|(of, _, _)| source::may_read_some(role, of.relation));
+        }
+        let mut found = found.into_iter();
         match (found.next(), found.next()) {
             (Some((of, oid, _)), None) => return Ok(((*of).clone(), *oid)),
             (Some(_), Some(_)) => {

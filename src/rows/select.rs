@@ -32,7 +32,7 @@ impl Select {
         let names = columns.shape().columns.iter().map(|column| quote_identifier(&column.name));
         let names: Vec<String> = names.collect();
         let filter = match &definition.filter {
-            Some(filter) => filter::written(filter, table)?,
+            Some(filter) => filter::written(filter, source::role(&definition.role)?, table)?,
             None => "true".to_owned(),
         };
         let order: Vec<&str> = key.keys.iter().map(|column| &*column.expression).collect();
@@ -66,7 +66,7 @@ impl Select {
         let names = columns.shape().columns.iter().map(|column| quote_identifier(&column.name));
         let names: Vec<String> = names.collect();
         let filter = match &definition.filter {
-            Some(filter) => filter::written(filter, table)?,
+            Some(filter) => filter::written(filter, source::role(&definition.role)?, table)?,
             None => "true".to_owned(),
         };
         let chosen = sorting.by.iter().map(|(column, descending)| {

@@ -37,11 +37,24 @@ impl Part {
     }
 }
 
+/// Each row is an `add`: whoever did not ask for those would get what the token does not say.
+fn check_types(definition: &Definition) -> Result<()> {
+    if definition.types.add {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::InvalidParameter,
+        "the event source has no adds, and a snapshot is nothing else",
+    )
+    .hint("leave snapshot out, or make the event source with types that include add"))
+}
+
 /// Before the first row. The log is followed from the newest transaction of now on.
 ///
 /// # Errors
-/// The table has no primary key.
+/// The table has no primary key, or the reader wants no rows.
 pub(crate) fn start(definition: &Definition, closed: i64) -> Result<Position> {
+    check_types(definition)?;
     let table = source::relation_of(definition.collection)?
         .ok_or_else(|| Error::new(Kind::SourceGone, "the table is no longer captured"))?;
     written::check_primary_key(table)?;
@@ -63,6 +76,7 @@ pub(crate) fn read(
     limit: u32,
     time: Duration,
 ) -> Result<Part> {
+    check_types(definition)?;
     floor::check(from)?;
     let begun = Instant::now();
     let saw = start_position()?;

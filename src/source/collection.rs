@@ -8,6 +8,7 @@ use event_source_model::source::Definition;
 use pgrx::pg_sys;
 
 use super::private::{self, AsOf, Lookup, Row};
+use super::privileges;
 use crate::error::{Error, Kind, Result};
 
 /// The column of `event_source.capture`.
@@ -76,27 +77,43 @@ impl Collection {
         Ok(all.into_iter().filter(|c| exists(c.relation)).collect())
     }
 
-    /// The capture that the JSON protocols call so: exactly, or ignoring case where one only is so
-    /// called.
-    pub(crate) fn by_name(name: &str) -> Result<Option<Self>> {
-        Self::called(name, |c| &c.name)
+    /// The capture that the JSON protocols call so: exactly, or ignoring case where it is the only one of
+    /// those that the role may read.
+    ///
+    /// # Errors
+    /// It could be several.
+    pub(crate) fn by_name(name: &str, role: pg_sys::Oid) -> Result<Option<Self>> {
+        Self::called(name, role, |c| &c.name)
     }
 
     /// As [`Self::by_name`], by its plural.
-    pub(crate) fn by_plural(plural: &str) -> Result<Option<Self>> {
-        Self::called(plural, |c| &c.plural)
+    ///
+    /// # Errors
+    /// It could be several.
+    pub(crate) fn by_plural(plural: &str, role: pg_sys::Oid) -> Result<Option<Self>> {
+        Self::called(plural, role, |c| &c.plural)
     }
 
-    /// Two of one plural are called by neither.
-    fn called(text: &str, by: fn(&Self) -> &str) -> Result<Option<Self>> {
+    fn called(text: &str, role: pg_sys::Oid, by: fn(&Self) -> &str) -> Result<Option<Self>> {
         let all = Self::all()?;
+        let exact: Vec<&Self> = all.iter().filter(|c| by(c) == text).collect();
+        // One that the role may not read is refused for that.
+        if let [only] = exact[..] {
+            return Ok(Some(only.clone()));
+        }
         let lower = text.to_lowercase();
-        let is_it: [&dyn Fn(&Self) -> bool; 2] =
-            [&|c| by(c) == text, &|c| by(c).to_lowercase() == lower];
-        Ok(is_it.into_iter().find_map(|is_it| {
-            let mut found = all.iter().filter(|c| is_it(c));
-            found.next().filter(|_| found.next().is_none()).cloned()
-        }))
+        let folded = all.iter().filter(|c| by(c).to_lowercase() == lower);
+        let could_be = if exact.is_empty() { folded.collect() } else { exact };
+        let mut readable =
+            could_be.into_iter().filter(|c| privileges::may_read_some(role, c.relation));
+        match (readable.next(), readable.next()) {
+            (Some(_), Some(_)) => Err(Error::new(
+                Kind::InvalidParameter,
+                format!("several collections are called \"{text}\""),
+            )
+            .hint("give one of them another name: event_source.capture(..., name => ..., plural => ...)")),
+            (found, _) => Ok(found.cloned()),
+        }
     }
 
     /// The capture of a table, for a source that starts where the statement's snapshot ends.

@@ -12,6 +12,7 @@ use pgrx::pg_sys;
 
 use super::collection::Collection;
 use super::open::is_revoked;
+use super::privileges::bypasses;
 use super::{jwt, names, privileges, secrets};
 use crate::compat;
 use crate::error::{Error, Kind, Result};
@@ -104,6 +105,10 @@ pub(crate) fn check_still(
 /// # Errors
 /// [`Kind::Unauthorized`] when there is none, or it is one that nobody may be without being asked.
 pub(crate) fn anonymous_role() -> Result<pg_sys::Oid> {
+    if settings::require_secret() {
+        return Err(Error::new(Kind::Unauthorized, "a secret is required")
+            .hint("give a secret from event_source.create_secret as Bearer"));
+    }
     let name = settings::anonymous_role();
     if name.is_empty() {
         return Err(Error::new(Kind::Unauthorized, "no credential was given")
@@ -126,12 +131,6 @@ fn complain(name: &str) {
             "event_source.anonymous_role is not used: \"{name}\" does not exist, is a superuser or has BYPASSRLS"
         );
     }
-}
-
-/// Whether the role is bound by no rights or by no row security.
-pub(super) fn bypasses(role: pg_sys::Oid) -> bool {
-    // SAFETY: looks at the catalogs' caches; superusers bypass too.
-    unsafe { pg_sys::has_bypassrls_privilege(role) }
 }
 
 /// What every credential that is not good is answered with.

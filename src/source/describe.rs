@@ -10,14 +10,10 @@ use serde_json::{Value, json};
 use super::collection::relation_of;
 use super::{elsewhere, keys, names, open};
 use crate::error::Result;
-use crate::order::history;
 
 /// The contents of a token whose signature is right, whether or not it may still be used.
 pub(super) fn describe(token: &str) -> Result<Value> {
-    let mut source = keys::verify(token)?;
-    if !history::shares_oids(source.history) {
-        elsewhere::forget_oids(&mut source);
-    }
+    let source = keys::verify(token)?;
     let definition = &source.definition;
     let table = relation_of(definition.collection)?;
     let columns = |numbers: &Option<Vec<i16>>| -> Value {
@@ -41,7 +37,7 @@ pub(super) fn describe(token: &str) -> Result<Value> {
         "filter": definition.filter.as_ref().map(|f| &f.expression),
         "types": types(definition.types),
         "watch": columns(&definition.watch.as_ref().map(|watch| watch.columns.clone())),
-        "role": names::role(&definition.role)
+        "role": elsewhere::role(&source)
             .ok()
             .and_then(names::role_name)
             .unwrap_or_else(|| definition.role.name.clone()),

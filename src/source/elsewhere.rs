@@ -1,25 +1,54 @@
 //! Tokens that another database minted, before it was dumped, restored, cloned or upgraded.
 //!
 //! What such a token says by number (the role, the index, columns) may be somebody else's number here. So
-//! it is looked up by name; what is not found is an error, never another object. Runs in backends and
-//! in the worker; reads the catalogs' caches only.
+//! it is looked up by name; what is not found is an error, never another object. Roles belong to the whole
+//! cluster: their names count only where the token is of another one. Runs in backends and in the worker;
+//! reads the catalogs' caches only.
 
-use event_source_model::source::{Projection, Set, Source};
+use event_source_model::source::{Named, Projection, Set, Source};
 use pgrx::pg_sys;
 
 use super::collection::Collection;
 use super::{index, names};
 use crate::error::{Error, Kind, Result};
+use crate::order::history;
 
 /// No object has this OID, so the name decides.
 const NOBODY: u32 = 0;
 
-/// Makes the source's definition one of this database.
+/// Makes the source's definition one of this database, if it is not already.
 ///
 /// # Errors
-/// The collection or a column is not here.
+/// The role, the collection or a column is not here.
 pub(super) fn adopt(source: &mut Source) -> Result<()> {
-    forget_oids(source);
+    source.definition.role.oid = role(source)?.to_u32();
+    if !history::shares_oids(source.history) {
+        adopt_relation(source)?;
+    }
+    Ok(())
+}
+
+/// The role of a source, as this cluster numbers it.
+///
+/// # Errors
+/// It is not here.
+pub(super) fn role(source: &Source) -> Result<pg_sys::Oid> {
+    let named = &source.definition.role;
+    let by_number = || names::role(named);
+    if source.cluster == history::cluster_id() {
+        return by_number();
+    }
+    if !history::shares_roles(source.cluster) {
+        return names::role_named(&named.name).ok_or_else(|| names::no_role(named));
+    }
+    // Made before a failover, or on the server that was left behind by it, which may have given the
+    // number to another role since.
+    let is_same = |&oid: &pg_sys::Oid| names::role_name(oid).as_ref() == Some(&named.name);
+    by_number().ok().filter(is_same).ok_or_else(|| names::no_role(named))
+}
+
+fn adopt_relation(source: &mut Source) -> Result<()> {
+    forget_index(&mut source.definition.set);
     let definition = &mut source.definition;
     let table = Collection::of(definition)?.relation;
     let fields = definition.fields.as_ref().map_or(0, Vec::len);
@@ -57,11 +86,10 @@ pub(super) fn adopt(source: &mut Source) -> Result<()> {
     Ok(())
 }
 
-/// The role and the index go by their names.
-pub(super) fn forget_oids(source: &mut Source) {
-    source.definition.role.oid = NOBODY;
-    if let Set::Index { index, .. } = &mut source.definition.set {
-        index.oid = NOBODY;
+/// The index goes by its name.
+fn forget_index(set: &mut Set) {
+    if let Set::Index { index: Named { oid, .. }, .. } = set {
+        *oid = NOBODY;
     }
 }
 

@@ -9,12 +9,15 @@ use pgrx::nodes::is_a;
 use pgrx::pg_sys;
 use pgrx::{PgList, PgTupleDesc, pg_guard};
 
+use super::calls::Calls;
 use super::expression::Parse;
-use super::{index, literal, names};
+use super::{index, literal, names, regexps, spelled};
 use crate::compat;
 use crate::error::{Error, Kind, Result, raised};
+use crate::pg::memory::Context;
 use crate::pg::pinned::PinnedSettings;
 use crate::pg::relation::Relation;
+use crate::pg::role::ActingAs;
 
 /// Parses what the user wrote over the columns of `table`.
 ///
@@ -59,23 +62,45 @@ pub(super) fn parse(text: &str, parameters: &[Option<String>], table: &Relation)
         // SAFETY: the expression is the parser's, the binding outlives the call.
         unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| bind(expression, context)) }
     };
-    // SAFETY: the expression is over the columns of `table` alone.
+    // SAFETY: the expression is over the columns of `table` alone; reads the session's state.
     unsafe {
         let columns = columns(expression, table)?;
-        require_immutable(expression)?;
+        admit(expression, pg_sys::GetUserId())?;
         Ok(Filter { expression: deparse(expression, table), columns })
     }
 }
 
 /// The expression of a stored filter over the present columns of `table` (varno 1), in the current
-/// memory context; not yet planned.
+/// memory context; not yet planned. It is read as `role`, which must be allowed what it was allowed when
+/// the filter was made.
 ///
 /// Columns are found by the numbers that the filter keeps, so a rename does not matter.
 ///
 /// # Errors
-/// [`Kind::SchemaChanged`] when a column is gone. An operator, function or type that is gone is
-/// PostgreSQL's own ERROR.
-pub(crate) fn parse_stored(filter: &Filter, table: &Relation) -> Result<*mut pg_sys::Expr> {
+/// [`Kind::SchemaChanged`] when a column is gone, and what [`parse`] refuses. An operator, function or type
+/// that is gone is PostgreSQL's own ERROR.
+pub(crate) fn parse_stored(
+    filter: &Filter,
+    role: pg_sys::Oid,
+    table: &Relation,
+) -> Result<*mut pg_sys::Expr> {
+    Ok(admitted(filter, role, table)?.0)
+}
+
+/// What a stored filter calls, now that it is read as `role`.
+///
+/// # Errors
+/// As [`parse_stored`].
+pub(crate) fn calls(filter: &Filter, role: pg_sys::Oid, table: &Relation) -> Result<Calls> {
+    Ok(admitted(filter, role, table)?.1)
+}
+
+fn admitted(
+    filter: &Filter,
+    role: pg_sys::Oid,
+    table: &Relation,
+) -> Result<(*mut pg_sys::Expr, Calls)> {
+    let _acting = ActingAs::restricted(role);
     let _pinned = PinnedSettings::enter();
     // SAFETY: the relation is open, so is its row type.
     let desc = unsafe { PgTupleDesc::from_pg_unchecked(table.tuple_desc()) };
@@ -98,17 +123,21 @@ pub(crate) fn parse_stored(filter: &Filter, table: &Relation) -> Result<*mut pg_
     }
     let parse = Parse::new(&filter.expression)?;
     let tree = parse.tree()?;
-    // SAFETY: the hook's state outlives the parse.
+    // SAFETY: what the parser made; the hook's state outlives the parse.
     unsafe {
+        spelled::check(tree, role)?;
         (*parse.state).p_pre_columnref_hook = Some(stored_column);
         (*parse.state).p_ref_hook_state = (&raw mut columns).cast();
     }
-    Ok(parse.boolean(tree).cast())
+    let expression = parse.boolean(tree);
+    // SAFETY: it is over the columns of `table` alone.
+    let calls = unsafe { admit(expression, role)? };
+    Ok((expression.cast(), calls))
 }
 
 /// The expression of a stored filter as SQL over the present names of the columns of `table`.
-pub(crate) fn written(filter: &Filter, table: &Relation) -> Result<String> {
-    let expression = parse_stored(filter, table)?;
+pub(crate) fn written(filter: &Filter, role: pg_sys::Oid, table: &Relation) -> Result<String> {
+    let expression = parse_stored(filter, role, table)?;
     // SAFETY: it is over the columns of `table` alone.
     Ok(unsafe { deparse(expression.cast(), table) })
 }
@@ -257,12 +286,20 @@ unsafe fn columns(expression: *mut pg_sys::Node, table: &Relation) -> Result<Vec
         .collect()
 }
 
+/// Whether a role may have the expression as its filter: what it calls, that this means the same whenever
+/// and wherever it is read, and what it costs.
+///
 /// # Safety
-/// `expression` is a boolean expression.
-unsafe fn require_immutable(expression: *mut pg_sys::Node) -> Result<()> {
-    // SAFETY: the planner works on a copy. Making it ready to run checks the right to EXECUTE
-    // every function in it, as the caller.
+/// `expression` is a boolean expression over the columns of a table, and `role` the current user.
+unsafe fn admit(expression: *mut pg_sys::Node, role: pg_sys::Oid) -> Result<Calls> {
+    // SAFETY: the caller's; the planner works on a copy. Making it ready to run checks the right to
+    // EXECUTE every function in it once more, as PostgreSQL does.
     unsafe {
+        let scratch = Context::new(c"event_source filter check");
+        let _entered = scratch.enter();
+        let calls = Calls::of(expression);
+        calls.check(role)?;
+        regexps::check(expression)?;
         let copy = pg_sys::copyObjectImpl(expression.cast()).cast();
         let planned = pg_sys::expression_planner(copy);
         if pg_sys::contain_mutable_functions(planned.cast()) {
@@ -273,9 +310,11 @@ unsafe fn require_immutable(expression: *mut pg_sys::Node) -> Result<()> {
             .detail("an event must mean the same whenever and wherever it is read")
             .hint("compute the value now and pass it in params"));
         }
+        // Again, since functions in SQL were put in by now.
+        regexps::check(planned.cast())?;
         pg_sys::ExecInitExpr(planned, std::ptr::null_mut());
+        Ok(calls)
     }
-    Ok(())
 }
 
 /// # Safety

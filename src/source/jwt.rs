@@ -12,8 +12,9 @@ pub(crate) use event_source_jwt::Verified;
 use event_source_jwt::{Key, KeyError};
 use pgrx::pg_sys;
 
-use super::credential::{Acting, bypasses, invalid};
+use super::credential::{Acting, invalid};
 use super::names;
+use super::privileges::bypasses;
 use crate::compat;
 use crate::error::Result;
 use crate::settings;

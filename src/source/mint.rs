@@ -106,7 +106,7 @@ pub(crate) fn define(
                 .ok_or_else(|| Error::new(Kind::UndefinedObject, "the current role is gone"))?,
         },
     };
-    privileges::require(role, &definition, table.oid())?;
+    privileges::require_own(role, &definition, table.oid())?;
     Ok(definition)
 }
 
@@ -128,6 +128,7 @@ pub(crate) fn token(definition: Definition, expires_in: Option<Interval>) -> Res
         // Positive, so that it is the same number in a bigint.
         id: u64::from_be_bytes(keys::random()?) >> 1,
         history: order::history_id(),
+        cluster: order::history::cluster_id(),
         definition,
         columns: columns.expect("found by name just now, in a table that is locked"),
         index,

@@ -4,6 +4,7 @@
 //! taken away. Runs in backends and in the worker. Opening a source and checking it again read
 //! only: they take no transaction id, and no lock on the table.
 
+mod calls;
 mod changed;
 mod collection;
 mod credential;
@@ -22,14 +23,17 @@ mod names;
 mod open;
 mod private;
 mod privileges;
+mod regexps;
 mod resolve;
 mod secrets;
+mod spelled;
 mod sql;
 #[cfg(any(test, feature = "pg_test"))]
 #[path = "../../pgrx-tests/source.rs"]
 mod tests;
 pub(crate) mod written;
 
+pub(crate) use calls::Calls;
 pub(crate) use collection::{
     Collection, check_generation, generation_of, relation_of, schema_break, view,
 };
@@ -42,4 +46,4 @@ pub(crate) use mint::{Narrowing, define, index_set, row, token};
 pub(crate) use names::{columns, qualified, relation_name, role};
 pub(crate) use open::{open, open_as, open_in_sql};
 pub(crate) use private::credential_tables;
-pub(crate) use privileges::check;
+pub(crate) use privileges::{calls, check, may_read_all, may_read_some};

@@ -61,18 +61,20 @@ pub(super) fn role_name(role: pg_sys::Oid) -> Option<String> {
     unsafe { text(pg_sys::GetUserNameFromId(role, true)) }
 }
 
-/// A role of a token: by OID, by name where the OID is not there.
+/// The role of a token, by its OID here: another role that is given the name later is somebody else. What
+/// another cluster minted has been given the OID by then, see [`super::elsewhere`].
 pub(crate) fn role(named: &Named) -> Result<pg_sys::Oid> {
     let oid = pg_sys::Oid::from(named.oid);
-    if role_name(oid).is_some() {
-        return Ok(oid);
-    }
-    role_named(&named.name).ok_or_else(|| {
-        Error::new(
-            Kind::InsufficientPrivilege,
-            format!("role \"{}\" of the event source no longer exists", named.name),
-        )
-    })
+    role_name(oid).map(|_| oid).ok_or_else(|| no_role(named))
+}
+
+/// The role of a token is not here.
+pub(super) fn no_role(named: &Named) -> Error {
+    Error::new(
+        Kind::InsufficientPrivilege,
+        format!("role \"{}\" of the event source no longer exists", named.name),
+    )
+    .hint("get a new token from event_source(...)")
 }
 
 /// The role of that name, `None` when there is none.

@@ -13,7 +13,7 @@ use super::credential::{Acting, Credential, revoked};
 use super::private::{self, AsOf, Lookup};
 use super::{elsewhere, keys, names, privileges};
 use crate::error::{Error, Kind, Result};
-use crate::order::{self, history};
+use crate::order;
 
 /// The source of a token that may be used now, also by the role of the credential where there is one. It
 /// expires with the first of the two.
@@ -48,9 +48,7 @@ pub(crate) fn open_in_sql(token: &str) -> Result<Source> {
 
 fn allowed(token: &str, also: Option<pg_sys::Oid>) -> Result<Source> {
     let mut source = keys::verify(token)?;
-    if !history::shares_oids(source.history) {
-        elsewhere::adopt(&mut source)?;
-    }
+    elsewhere::adopt(&mut source)?;
     if is_revoked(source.id)? {
         return Err(revoked());
     }
@@ -60,7 +58,7 @@ fn allowed(token: &str, also: Option<pg_sys::Oid>) -> Result<Source> {
     }
     let table = Collection::of(&source.definition)?.relation;
     let minted_by = names::role(&source.definition.role)?;
-    privileges::require(minted_by, &source.definition, table)?;
+    privileges::require_own(minted_by, &source.definition, table)?;
     if let Some(also) = also.filter(|&role| role != minted_by) {
         privileges::require(also, &source.definition, table)?;
     }

@@ -1,6 +1,8 @@
-//! Who may see a source: SELECT on everything that it shows or tests, and no row security.
+//! Who may see a source: what a session of the role could read by SELECT, and no row security.
 //!
-//! Runs in backends and in the worker, at mint, at every use and while streams are open. It reads
+//! That is CONNECT on the database, USAGE of the schema, and SELECT on everything that the source shows or
+//! tests. Whether the role may log in does not matter: `SET ROLE` does not ask for it either, and groups have
+//! no login. Runs in backends and in the worker, at mint, at every use and while streams are open. It reads
 //! the catalogs' caches and takes no lock on the table.
 
 use std::collections::BTreeSet;
@@ -8,10 +10,13 @@ use std::collections::BTreeSet;
 use event_source_model::source::{Definition, Set};
 use pgrx::pg_sys;
 
+use super::calls::Calls;
 use super::collection::Collection;
-use super::{index, names};
+use super::{filter, index, names};
 use crate::compat;
 use crate::error::{Error, Kind, Result};
+use crate::pg::relation::Relation;
+use crate::settings;
 
 /// Checks again that the source's collection is captured and that its role may see it.
 ///
@@ -19,7 +24,78 @@ use crate::error::{Error, Kind, Result};
 /// [`Kind::SourceGone`], [`Kind::SchemaChanged`] or [`Kind::InsufficientPrivilege`].
 pub(crate) fn check(definition: &Definition) -> Result<()> {
     let collection = Collection::of(definition)?;
-    require(names::role(&definition.role)?, definition, collection.relation)
+    require_own(names::role(&definition.role)?, definition, collection.relation)
+}
+
+/// What the filter of a source calls, which its role may have called.
+///
+/// # Errors
+/// It may not, or the filter no longer fits its table. Reading it may run code of users.
+pub(crate) fn calls(definition: &Definition) -> Result<Calls> {
+    let Some(wanted) = &definition.filter else { return Ok(Calls::default()) };
+    let collection = Collection::of(definition)?;
+    let table = Relation::peek(collection.relation)
+        .ok_or_else(|| Error::new(Kind::SourceGone, "the table is no longer captured"))?;
+    filter::calls(wanted, names::role(&definition.role)?, &table)
+}
+
+/// As [`require`], of the role as which the source is made or was made.
+pub(super) fn require_own(
+    role: pg_sys::Oid,
+    definition: &Definition,
+    table: pg_sys::Oid,
+) -> Result<()> {
+    if bypasses(role) && !settings::superuser_tokens() {
+        let name = names::role_name(role).unwrap_or_default();
+        return Err(Error::new(
+            Kind::InsufficientPrivilege,
+            format!("role \"{name}\" must not have event sources"),
+        )
+        .detail("it is a superuser or has BYPASSRLS, and a token acts as the role that made it")
+        .hint(format!(
+            "make it as a role that may read the table: CREATE ROLE reader; GRANT SELECT ON {} TO reader; SET ROLE reader (event_source.superuser_tokens allows it to superusers, too)",
+            names::qualified(table)?
+        )));
+    }
+    if !compat::may_connect(role) {
+        return Err(denied(role, "the database"));
+    }
+    require(role, definition, table)
+}
+
+/// Whether the role is bound by no rights or by no row security.
+pub(super) fn bypasses(role: pg_sys::Oid) -> bool {
+    // SAFETY: looks at the catalogs' caches; superusers bypass too.
+    unsafe { pg_sys::has_bypassrls_privilege(role) }
+}
+
+/// Whether the role could read whole rows of a table by SELECT, all of them.
+pub(crate) fn may_read_all(role: pg_sys::Oid, table: pg_sys::Oid) -> bool {
+    may_use_schema(role, table)
+        && may_select(role, table, None, &BTreeSet::new())
+        && !has_row_security(role, table)
+}
+
+/// Whether the role could read anything of a table by SELECT.
+pub(crate) fn may_read_some(role: pg_sys::Oid, table: pg_sys::Oid) -> bool {
+    let select = pg_sys::ACL_SELECT as pg_sys::AclMode;
+    let any = pg_sys::AclMaskHow::ACLMASK_ANY;
+    // SAFETY: looks at the catalogs' caches.
+    let column = unsafe { pg_sys::pg_attribute_aclcheck_all(table, role, select, any) };
+    may_use_schema(role, table)
+        && (column == pg_sys::AclResult::ACLCHECK_OK
+            || may_select(role, table, None, &BTreeSet::new()))
+}
+
+fn may_use_schema(role: pg_sys::Oid, table: pg_sys::Oid) -> bool {
+    // SAFETY: looks at the catalogs' caches.
+    compat::may_use_schema(unsafe { pg_sys::get_rel_namespace(table) }, role)
+}
+
+fn has_row_security(role: pg_sys::Oid, table: pg_sys::Oid) -> bool {
+    // SAFETY: looks at the catalogs' caches.
+    let security = unsafe { pg_sys::check_enable_rls(table, role, true) };
+    security == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
 }
 
 /// Checks that `role` may see everything that the source shows or tests.
@@ -29,9 +105,7 @@ pub(super) fn require(
     table: pg_sys::Oid,
 ) -> Result<()> {
     let tested = tested_columns(definition, table)?;
-    // SAFETY: looks at the catalogs' caches.
-    let schema = unsafe { pg_sys::get_rel_namespace(table) };
-    if !compat::may_use_schema(schema, role) {
+    if !may_use_schema(role, table) {
         return Err(denied(role, &format!("the schema of table {}", names::qualified(table)?)));
     }
     if !may_select(role, table, definition.fields.as_deref(), &tested) {
@@ -39,9 +113,7 @@ pub(super) fn require(
             "it needs SELECT on the table, or on every column that the event source shows or tests",
         ));
     }
-    // SAFETY: looks at the catalogs' caches.
-    let security = unsafe { pg_sys::check_enable_rls(table, role, true) };
-    if security == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
+    if has_row_security(role, table) {
         return Err(denied(role, &format!("table {}", names::qualified(table)?))
             .detail("row-level security applies to the role, and event sources do not honour it row by row")
             .hint("use a role to which it does not apply, and narrow the event source with a filter"));
@@ -112,7 +184,7 @@ fn tested_columns(definition: &Definition, table: pg_sys::Oid) -> Result<BTreeSe
     Ok(columns)
 }
 
-fn denied(role: pg_sys::Oid, what: &str) -> Error {
+pub(super) fn denied(role: pg_sys::Oid, what: &str) -> Error {
     let role = names::role_name(role).unwrap_or_else(|| role.to_u32().to_string());
     Error::new(
         Kind::InsufficientPrivilege,

@@ -6,20 +6,20 @@ use std::ffi::CStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use event_source_model::discreet::SECRET_PREFIX as PREFIX;
 use event_source_model::time::EPOCH_MICROS;
 use pgrx::datum::{DatumWithOid, Interval, TimestampWithTimeZone};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use super::credential::{Acting, bypasses, invalid};
+use super::credential::{Acting, invalid};
 use super::private::{self, AsOf, Lookup};
+use super::privileges::bypasses;
 use super::{keys, lifetime, names};
 use crate::compat;
 use crate::error::{Error, Kind, Result};
 use crate::order;
-
-const PREFIX: &str = "ess_";
 
 /// Makes a secret for a role, and shows it this one time.
 ///

@@ -13,7 +13,7 @@
 //! - [`child`]: the server process: started, watched, ended
 //! - [`sockets`]: the listening sockets, which outlive the server
 //! - [`pipe`]: the worker's end of the door
-//! - [`sources`]: the definitions that are evaluated for open streams
+//! - [`sources`]: the definitions that are evaluated for open streams; [`of_roles`]: how many each role has
 //! - [`grants`]: what the streams were opened by; [`rights`]: whether it may have changed;
 //!   [`review`]: looking at it again
 //! - [`tail`]: what was committed since the last look; [`found`]: what of it somebody sees
@@ -31,6 +31,7 @@ mod grants;
 mod keeper;
 mod keepers;
 pub mod launcher;
+mod of_roles;
 mod pipe;
 mod prepared;
 mod process;

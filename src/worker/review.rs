@@ -7,8 +7,9 @@
 use event_source_door::message::{GrantId, SourceId, ToServer};
 
 use super::rights::{self, Epoch};
-use super::sources::Sources;
+use super::sources::{Registered, Sources};
 use crate::error::{Error, Kind, Result};
+use crate::matching::guarded;
 use crate::source;
 
 /// A look at everything, a part at a time.
@@ -99,9 +100,9 @@ impl Sources {
     fn look_at_source(&mut self, source: SourceId, out: &mut Vec<ToServer>) -> Result<()> {
         let epoch = rights::epoch();
         let Some(registered) = self.by_id.get_mut(&source) else { return Ok(()) };
-        if registered.checked.catalogs != epoch.catalogs
-            && let Some(error) = refusal(source::check(&registered.definition))?
-        {
+        let is_as_it_was =
+            registered.checked.catalogs == epoch.catalogs && registered.checked.code == epoch.code;
+        if !is_as_it_was && let Some(error) = refusal(registered.check(epoch))? {
             self.end(source);
             out.push(ToServer::Ended { source, refusal: error.into() });
             return Ok(());
@@ -120,6 +121,17 @@ impl Sources {
             out.push(ToServer::Lost { grant, refusal: error.into() });
         }
         Ok(())
+    }
+}
+
+impl Registered {
+    /// Whether its role may still have it. What its filter calls is only looked up, unless some of that changed.
+    fn check(&mut self, epoch: Epoch) -> Result<()> {
+        source::check(&self.definition)?;
+        if self.checked.code != epoch.code {
+            self.calls = guarded(|| source::calls(&self.definition))?;
+        }
+        self.calls.check(source::role(&self.definition.role)?)
     }
 }
 

@@ -6,7 +6,8 @@
 //! anybody. The callbacks run wherever a cache takes in messages, also in the middle of a lookup: they
 //! only count. They must not look anything up.
 //!
-//! What nobody's rights depend on is not counted: temporary tables come and go by the hundred.
+//! What nobody's rights depend on is not counted: temporary tables come and go by the hundred, and functions
+//! that no filter calls.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -16,7 +17,7 @@ use pgrx::prelude::*;
 
 thread_local! {
     // 0 is nobody's: see `Epoch::NEVER`.
-    static NOW: Cell<Epoch> = const { Cell::new(Epoch { catalogs: 1, credentials: 1 }) };
+    static NOW: Cell<Epoch> = const { Cell::new(Epoch { catalogs: 1, credentials: 1, code: 1 }) };
     static WATCHED: RefCell<Watched> = RefCell::default();
     static SUBSCRIBED: Cell<bool> = const { Cell::new(false) };
 }
@@ -28,11 +29,13 @@ pub(super) struct Epoch {
     pub(super) catalogs: u64,
     /// Revoked tokens, secrets, and the settings that say who may use what.
     pub(super) credentials: u64,
+    /// The functions and types of the watched filters.
+    pub(super) code: u64,
 }
 
 impl Epoch {
     /// Of what was not looked at yet.
-    pub(super) const NEVER: Self = Self { catalogs: 0, credentials: 0 };
+    pub(super) const NEVER: Self = Self { catalogs: 0, credentials: 0, code: 0 };
 }
 
 /// The relations whose changes count.
@@ -40,6 +43,8 @@ impl Epoch {
 struct Watched {
     tables: HashSet<pg_sys::Oid>,
     credentials: HashSet<pg_sys::Oid>,
+    /// A cache, and a hash of what changes.
+    code: HashSet<(i32, u32)>,
 }
 
 /// The epoch now.
@@ -61,9 +66,19 @@ pub(super) fn watch_credentials(tables: [pg_sys::Oid; 2]) -> bool {
     })
 }
 
+/// From here on changes of functions and types count, by where the caches tell of them; whether some of them
+/// did not before.
+pub(super) fn watch_code(places: impl Iterator<Item = (i32, u32)>) -> bool {
+    WATCHED.with_borrow_mut(|watched| {
+        let before = watched.code.len();
+        watched.code.extend(places);
+        watched.code.len() > before
+    })
+}
+
 /// The settings, or the file of the key, may be others now.
 pub(super) fn settings_changed() {
-    count(false, true);
+    count([true, true, true]);
 }
 
 /// Takes in what other backends have committed. In a transaction.
@@ -74,7 +89,9 @@ pub(super) fn hear() {
 
 /// Starts to count in this process; PostgreSQL knows no way to stop.
 pub(super) fn subscribe() {
-    use pg_sys::SysCacheIdentifier::{AUTHMEMMEMROLE, AUTHOID, DATABASEOID, NAMESPACEOID};
+    use pg_sys::SysCacheIdentifier::{
+        AUTHMEMMEMROLE, AUTHOID, DATABASEOID, NAMESPACEOID, PROCOID, TYPEOID,
+    };
     if SUBSCRIBED.replace(true) {
         return;
     }
@@ -89,21 +106,40 @@ pub(super) fn subscribe() {
             );
         }
     }
+    for cache in [PROCOID, TYPEOID] {
+        // SAFETY: as above.
+        unsafe {
+            pg_sys::CacheRegisterSyscacheCallback(
+                cache as i32,
+                Some(code_changed),
+                pg_sys::Datum::null(),
+            );
+        }
+    }
     // SAFETY: as above.
     unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), pg_sys::Datum::null()) }
 }
 
-fn count(catalogs: bool, credentials: bool) {
+fn count([catalogs, credentials, code]: [bool; 3]) {
     let now = NOW.get();
     NOW.set(Epoch {
         catalogs: now.catalogs + u64::from(catalogs),
         credentials: now.credentials + u64::from(credentials),
+        code: now.code + u64::from(code),
     });
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn catalog_changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
-    count(true, false);
+    count([true, false, false]);
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn code_changed(_argument: pg_sys::Datum, cache: i32, hash: u32) {
+    // No object in particular: messages were lost.
+    let any = hash == 0;
+    let watched = WATCHED.with_borrow(|watched| watched.code.contains(&(cache, hash)));
+    count([false, false, any || watched]);
 }
 
 #[pg_guard]
@@ -113,7 +149,7 @@ unsafe extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation:
     let (table, credentials) = WATCHED.with_borrow(|watched| {
         (watched.tables.contains(&relation), watched.credentials.contains(&relation))
     });
-    count(any || table, any || credentials);
+    count([any || table, any || credentials, false]);
 }
 
 #[cfg(any(test, feature = "pg_test"))]

@@ -11,11 +11,12 @@ use event_source_door::message::{GrantId, SourceId};
 use event_source_model::source::{Definition, Source};
 
 use super::grants::{Grants, Held};
+use super::of_roles::OfRoles;
 use super::review::Round;
 use super::rights::{self, Epoch};
 use crate::error::Result;
-use crate::matching::Matcher;
-use crate::source::{self, Credential};
+use crate::matching::{Matcher, guarded};
+use crate::source::{self, Calls, Credential};
 
 /// How long a source without streams is kept.
 const LINGER: Duration = Duration::from_secs(60);
@@ -31,6 +32,7 @@ pub struct Sources {
     pub(super) settled: Epoch,
     pub(super) round: Option<Round>,
     ids: HashMap<Definition, SourceId>,
+    of_roles: OfRoles,
     pub(super) by_id: HashMap<SourceId, Registered>,
     next: SourceId,
     /// Of all sources.
@@ -41,6 +43,8 @@ pub struct Sources {
 #[derive(Debug)]
 pub struct Registered {
     pub definition: Definition,
+    /// What its filter calls.
+    pub(super) calls: Calls,
     /// Every tail above this was matched against it.
     pub matched_since: i64,
     streams: u32,
@@ -59,6 +63,7 @@ impl Sources {
             settled: Epoch::NEVER,
             round: None,
             ids: HashMap::new(),
+            of_roles: OfRoles::default(),
             by_id: HashMap::new(),
             // 0 is left for "none".
             next: 1,
@@ -84,12 +89,25 @@ impl Sources {
         let id = match self.ids.get(definition) {
             Some(&id) => id,
             None => {
+                self.make_room(definition)?;
                 let id = self.next;
                 self.matcher.add(id, definition)?;
+                let calls = match guarded(|| source::calls(definition)) {
+                    Ok(calls) => calls,
+                    Err(error) => {
+                        self.matcher.remove(id);
+                        return Err(error);
+                    }
+                };
+                if rights::watch_code(calls.places()) {
+                    checked = Epoch::NEVER;
+                }
+                self.of_roles.add(definition);
                 self.next += 1;
                 self.ids.insert(definition.clone(), id);
                 let registered = Registered {
                     definition: definition.clone(),
+                    calls,
                     matched_since: published,
                     streams: 0,
                     idle_since: Instant::now(),
@@ -120,6 +138,20 @@ impl Sources {
         let known = self.ids.contains_key(definition);
         let table = if known { None } else { source::relation_of(definition.collection)? };
         Ok(table.is_some_and(rights::watch_table) || credentials)
+    }
+
+    /// Lets go of sources of the role that nobody reads, where it has no room for another one.
+    fn make_room(&mut self, definition: &Definition) -> Result<()> {
+        if self.of_roles.have_room(definition).is_ok() {
+            return Ok(());
+        }
+        let role = definition.role.oid;
+        let idle = |(_, source): &(&SourceId, &Registered)| {
+            source.streams == 0 && source.definition.role.oid == role
+        };
+        let idle: Vec<SourceId> = self.by_id.iter().filter(idle).map(|(&id, _)| id).collect();
+        idle.into_iter().for_each(|id| self.end(id));
+        self.of_roles.have_room(definition)
     }
 
     /// Whether there is nothing to match a change against.
@@ -154,6 +186,7 @@ impl Sources {
         if let Some(source) = self.by_id.remove(&id) {
             self.streams -= u64::from(source.streams);
             self.ids.remove(&source.definition);
+            self.of_roles.remove(&source.definition);
             self.matcher.remove(id);
         }
     }

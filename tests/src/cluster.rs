@@ -75,6 +75,8 @@ impl Cluster {
         cluster.set("max_connections", "100");
         cluster.set("log_line_prefix", "%m [%p] %b %d ");
         cluster.set("shared_preload_libraries", "event_source");
+        // Most tests mint as the superuser that they connect as; those of rights switch it off.
+        cluster.set("event_source.superuser_tokens", "on");
         cluster.set("event_source.listen", &format!("{DATABASE}=127.0.0.1:{}", cluster.http_port));
         for (name, value) in &options.conf {
             cluster.set(name, value);

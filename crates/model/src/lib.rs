@@ -24,6 +24,7 @@
 //! - [`query`]: what a query asks for
 //! - [`bounds`]: how large it may be
 //! - [`token`]: the signed text form of a source
+//! - [`discreet`]: tokens and secrets taken out of a text
 //! - [`cost`]: what reading took
 //! - [`event`]: a net change seen through a source, and why a reader was refused
 //! - [`events`]: many of them, on their way to a renderer
@@ -33,6 +34,7 @@
 pub mod bounds;
 pub mod change;
 pub mod cost;
+pub mod discreet;
 pub mod encoding;
 pub mod event;
 pub mod events;

@@ -130,6 +130,9 @@ pub struct Source {
     /// Random; views, logs and `revoke` name a token by it.
     pub id: u64,
     pub history: u64,
+    /// The history of the whole cluster, to which its roles belong: where it is another one, the role's name
+    /// counts and not its number.
+    pub cluster: u64,
     pub definition: Definition,
     /// The names of the columns that the definition's `fields` and then its `watch` give by number: a
     /// restored table may number them otherwise.

@@ -65,10 +65,12 @@ fn source() -> impl Strategy<Value = Source> {
         .prop_map(|(closed, seen)| Start { closed, seen });
     let names = proptest::collection::vec(".{0,8}", 0..5);
     let index = any::<Option<u64>>();
-    (any::<u64>(), any::<u64>(), definition, names, index, any::<Option<i64>>(), start).prop_map(
-        |(id, history, definition, columns, index, expires, start)| Source {
+    let ids = (any::<u64>(), any::<u64>(), any::<u64>());
+    (ids, definition, names, index, any::<Option<i64>>(), start).prop_map(
+        |((id, history, cluster), definition, columns, index, expires, start)| Source {
             id,
             history,
+            cluster,
             definition,
             columns,
             index,
@@ -148,6 +150,7 @@ fn a_source_that_makes_too_long_a_token_is_refused() {
     let source = Source {
         id: 1,
         history: 1,
+        cluster: 1,
         definition,
         columns: Vec::new(),
         index: None,
