@@ -350,7 +350,7 @@ mod tests {
         matcher.add(2, &filtered(Set::Collection, "c1 > 0", &[(1, "c1")])).unwrap();
         let matches = matcher.matches(&change(None, row(&[int(1)])));
         assert_eq!(*matches.seen_by, [(2, Add)]);
-        assert_eq!(matches.failed[0].1.kind, Kind::EvaluationFailed);
+        assert_eq!(matches.failed[0].1.kind, Kind::LimitExceeded);
         assert!(matches.failed[0].1.message.contains("took more than"), "{:?}", matches.failed);
         run("select pg_sleep(0.01)");
     }

@@ -161,6 +161,31 @@ pub fn on_signal(signal: i32, handler: unsafe extern "C-unwind" fn(i32)) {
     }
 }
 
+/// The kind of multiranges in `pg_type`; no type of version 13 has it.
+pub const TYPTYPE_MULTIRANGE: u8 = b'm';
+
+/// A setting by its name, which lives as long as the process; `None` where this version has none.
+pub fn setting(name: &CStr) -> Option<std::ptr::NonNull<pg_sys::config_generic>> {
+    // SAFETY: the server's list of its settings, as long as it says; each has a name.
+    unsafe {
+        #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
+        let (list, count) = (pg_sys::get_guc_variables(), pg_sys::GetNumConfigOptions());
+        #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
+        let (list, count) = {
+            let mut count = 0;
+            (pg_sys::get_guc_variables(&mut count), count)
+        };
+        let all = std::slice::from_raw_parts(list, count as usize);
+        let named = all.iter().find(|setting| CStr::from_ptr((***setting).name) == name);
+        named.and_then(|setting| std::ptr::NonNull::new(*setting))
+    }
+}
+
+/// Calls `check` before each utility statement; it may raise.
+pub fn refuse_statements(check: unsafe extern "C-unwind" fn()) {
+    utility::check_before(check);
+}
+
 /// Ends the process in order, with its exit callbacks.
 ///
 /// # Safety

@@ -12,6 +12,8 @@ mod error;
 mod pg;
 mod settings;
 
+mod cage;
+
 mod capture;
 mod order;
 
@@ -55,6 +57,7 @@ pub extern "C-unwind" fn _PG_init() {
     order::init();
     log::segment::init();
     capture::init();
+    cage::init();
     worker::init();
 }
 

@@ -4,6 +4,7 @@
 //! needs through the door.
 
 use std::ffi::{CStr, CString};
+use std::time::Duration;
 
 use event_source_door::listen;
 use event_source_door::message::Config;
@@ -32,6 +33,10 @@ static WORKER_THREADS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static RETENTION: GucSetting<i32> = GucSetting::<i32>::new(86_400);
 static MAX_LOG_SIZE: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024 * 1024);
 static TAIL_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
+static EXPRESSION_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(150);
+static EXPRESSION_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
+static SOURCE_TIME: GucSetting<i32> = GucSetting::<i32>::new(100);
+static ROLE_TIME: GucSetting<i32> = GucSetting::<i32>::new(200);
 
 /// Defines the settings; called once, in the postmaster.
 pub fn init() {
@@ -132,6 +137,38 @@ pub fn init() {
         &TAIL_MEMORY,
         (0, i32::MAX),
         GucFlags::UNIT_KB,
+    );
+    number(
+        c"event_source.expression_timeout",
+        c"How long the expressions of one event source may take for one change, and a query for its rows.",
+        c"The source ends with an error that says so.",
+        &EXPRESSION_TIMEOUT,
+        (10, 10_000),
+        GucFlags::UNIT_MS,
+    );
+    number(
+        c"event_source.expression_memory",
+        c"How much memory the expressions of one event source may take.",
+        c"The source ends with an error that says so.",
+        &EXPRESSION_MEMORY,
+        (1024, i32::MAX),
+        GucFlags::UNIT_KB,
+    );
+    number(
+        c"event_source.source_time",
+        c"How much time in each second the expressions of one event source may take.",
+        c"The first 0.1 ms for each change do not count. 0 means as much as they like.",
+        &SOURCE_TIME,
+        (0, 1_000),
+        GucFlags::UNIT_MS,
+    );
+    number(
+        c"event_source.role_time",
+        c"How much time in each second the expressions of all event sources of one role may take.",
+        c"Above it the source that took the most ends with an error. 0 means as much as they like.",
+        &ROLE_TIME,
+        (0, 1_000),
+        GucFlags::UNIT_MS,
     );
     number(
         c"event_source.retention",
@@ -262,6 +299,30 @@ pub fn status_interval_ms() -> u64 {
 pub fn token_lifetime_micros() -> Option<i64> {
     let seconds = i64::from(TOKEN_LIFETIME.get());
     (seconds > 0).then_some(seconds * 1_000_000)
+}
+
+pub fn expression_timeout() -> Duration {
+    Duration::from_millis(EXPRESSION_TIMEOUT.get().unsigned_abs().into())
+}
+
+/// Bytes.
+pub fn expression_memory() -> u64 {
+    u64::from(EXPRESSION_MEMORY.get().unsigned_abs()) * 1024
+}
+
+/// In each second; `None` for as much as they like.
+pub fn source_time() -> Option<Duration> {
+    milliseconds(&SOURCE_TIME)
+}
+
+/// As [`source_time`], of all sources of a role.
+pub fn role_time() -> Option<Duration> {
+    milliseconds(&ROLE_TIME)
+}
+
+fn milliseconds(setting: &GucSetting<i32>) -> Option<Duration> {
+    let count = u64::from(setting.get().unsigned_abs());
+    (count > 0).then(|| Duration::from_millis(count))
 }
 
 pub fn anonymous_role() -> String {

@@ -50,6 +50,7 @@ while read -r tag; do
     gone=$(git show "$tag:$released" 2>/dev/null | grep -vxFf $released || true)
     [ -z "$gone" ] || { say "$released lacks what is released as $tag: $gone"; failed=1; }
 done < <(git tag --list 'v*')
+tools/cage-lint.sh || failed=1
 [ $failed = 0 ] || die "see above"
 
 if command -v shellcheck >/dev/null; then

@@ -12,10 +12,10 @@ use super::register::with_rights;
 use super::table::Table;
 use super::tree::{check_whole, qualified_name};
 use super::{catalog, scan};
+use crate::cage::Acting;
 use crate::error::{Error, Kind, Result, raised};
 use crate::log::{buffer, erase, retention};
 use crate::pg::relation::Relation;
-use crate::pg::role::ActingAs;
 use crate::source;
 
 /// `event_source.redact(relation, key, fields)`; how many rows of the log were rewritten.
@@ -71,7 +71,7 @@ fn lock_row(relation: pg_sys::Oid, redaction: &Redaction) -> Result<Option<Image
             qualified_name(relation)?,
             conditions.join(" and ")
         );
-        let _owner = ActingAs::restricted(owner);
+        let _owner = Acting::as_role(owner);
         Spi::connect_mut(|client| {
             let rows = client.update(sql.as_str(), None, &[])?;
             if rows.is_empty() {

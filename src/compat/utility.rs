@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 
 static mut CONCERNS: Option<fn(*mut pg_sys::Node) -> bool> = None;
 static mut AFTER: Option<fn()> = None;
+static mut CHECK: Option<unsafe extern "C-unwind" fn()> = None;
 static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
 
 pub(super) fn chain(concerns: fn(*mut pg_sys::Node) -> bool, after: fn()) {
@@ -21,6 +22,12 @@ pub(super) fn chain(concerns: fn(*mut pg_sys::Node) -> bool, after: fn()) {
         PREVIOUS = pg_sys::ProcessUtility_hook;
         pg_sys::ProcessUtility_hook = Some(on_utility);
     }
+}
+
+/// The one thing that may fail: it raises as PostgreSQL's own code does, before anything is held.
+pub(super) fn check_before(check: unsafe extern "C-unwind" fn()) {
+    // SAFETY: as above.
+    unsafe { CHECK = Some(check) }
 }
 
 unsafe extern "C-unwind" fn on_utility(
@@ -36,6 +43,9 @@ unsafe extern "C-unwind" fn on_utility(
     // SAFETY: set by `chain` before the hook could be called; the arguments go on as they came, and
     // nothing is held here over which an error must not jump.
     unsafe {
+        if let Some(check) = CHECK {
+            check();
+        }
         // Asked before: a statement that commits inside takes its text along.
         let concerned = CONCERNS.is_some_and(|concerns| concerns((*statement).utilityStmt));
         let next = PREVIOUS.unwrap_or(standard);

@@ -39,6 +39,8 @@ pub struct Limits {
 /// Changes that are evaluated however long it takes: a read that finds its transaction and stops would
 /// find it again and again.
 const AT_LEAST: u32 = 100;
+/// But no longer than this, where expressions are evaluated that take their time.
+const LONGEST_SLICE: Duration = Duration::from_millis(10);
 /// How often the clock is looked at, in transactions.
 const CLOCK: u32 = 100;
 /// How long the worker reads in one turn, so that the tail is not kept waiting.
@@ -229,7 +231,8 @@ impl<'a> Reader<'a> {
     fn counts_change(&mut self, is_evaluated: bool) -> ControlFlow<()> {
         let seen = self.chunk.used.changes;
         let looks = seen >= AT_LEAST && (is_evaluated || seen.is_multiple_of(CLOCK));
-        if seen == self.limits.changes || (looks && self.is_late()) {
+        let is_dear = is_evaluated && seen > 0 && self.begun.elapsed() > LONGEST_SLICE;
+        if seen == self.limits.changes || ((looks || is_dear) && self.is_late()) {
             return self.cut();
         }
         ControlFlow::Continue(())

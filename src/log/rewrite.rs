@@ -13,6 +13,7 @@ use super::segment;
 use crate::compat;
 use crate::error::{Error, Kind, Result};
 use crate::pg::relation::Relation;
+use crate::pg::role::ActingAs;
 use crate::pg::snapshot::ActiveSnapshot;
 
 /// The segments from which something was erased.
@@ -31,6 +32,7 @@ pub fn erasures() -> Result<Erasures> {
     let horizon = unsafe { compat::oldest_needed(table.as_ptr()) };
     // SPI reads only under one, and it is no part of the horizon above.
     let _snapshot = ActiveSnapshot::latest();
+    let _owner = ActingAs::owner_of(&table);
     let rows = Spi::connect(|client| {
         let rows =
             client.select("select segment, xid::xid from event_source.erasure", None, &[])?;
@@ -71,12 +73,14 @@ pub fn rewrite(segment: usize) -> Result<bool> {
         format!("cluster event_source.change_{segment} using change_{segment}_place"),
         format!("delete from event_source.erasure where segment = {segment}"),
     ];
+    let owner = ActingAs::owner_of(&Relation::open(tables[0], pg_sys::AccessShareLock as _));
     // SPI runs utility statements only under one.
     let _snapshot = ActiveSnapshot::latest();
     Spi::connect_mut(|client| {
         statements.iter().try_for_each(|sql| client.update(sql.as_str(), None, &[]).map(drop))
     })
     .map_err(damaged)?;
+    drop(owner);
     Ok(true)
 }
 

@@ -11,7 +11,7 @@ use pgrx::pg_sys;
 
 use super::execution::Execution;
 use super::filter::FilterTest;
-use super::guard::{Guard, guarded};
+use super::guard::{Guard, together};
 use super::index::Index;
 use super::invalidation::Noted;
 use super::look::Look;
@@ -20,6 +20,7 @@ use super::owned::Owned;
 use super::rule::Rule;
 use super::sets::{Member, Sets};
 use super::table::Table;
+use crate::cage::account;
 use crate::compat;
 use crate::error::{Error, Kind, Result};
 use crate::pg::relation::Relation;
@@ -167,11 +168,12 @@ impl Collection {
             return self.end_generations();
         }
         let guard = if self.may_fail() { Guard::Together } else { Guard::Bare };
-        let together = match guard {
-            Guard::Together => guarded(|| Ok(self.look(change, guard))),
+        account::begin();
+        let looked = match guard {
+            Guard::Together => together(|| Ok(self.look(change, guard))),
             _ => Ok(self.look(change, guard)),
         };
-        together.unwrap_or_else(|_| {
+        looked.unwrap_or_else(|_| {
             // Whatever was in the middle of its work when the ERROR came is not used again.
             self.forget_execution();
             self.look(change, Guard::Apart)
@@ -320,7 +322,9 @@ impl Collection {
             self.sets.push(Sets::new(index, count, rows));
             self.sets.len() - 1
         });
-        let set = self.sets[at].add(&self.indexes[index].keys, terms, member);
+        let index_of = &self.indexes[index];
+        let _acting = index_of.acting();
+        let set = self.sets[at].add(&index_of.keys, terms, member);
         Place::Set { index, terms: count, rows, set }
     }
 }

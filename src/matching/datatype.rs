@@ -9,6 +9,7 @@ use pgrx::pg_sys;
 
 use super::function::Function;
 use super::owned::Storage;
+use crate::cage::reading_calls_code;
 use crate::compat;
 
 /// Whether an input function may be called.
@@ -26,6 +27,8 @@ pub(super) struct Datatype {
     form: Form,
     input: Function,
     input_parameter: pg_sys::Oid,
+    /// See [`Datatype::calls_code_of_users`].
+    calls_code: bool,
 }
 
 /// Which kinds of values the type takes without an input function.
@@ -76,6 +79,7 @@ impl Datatype {
             pg_sys::getTypeInputInfo(base, &mut input, &mut input_parameter);
             Self {
                 storage: Storage::of(base),
+                calls_code: reading_calls_code(base),
                 form: Form::of(base, composites),
                 input: Function::look_up(input),
                 input_parameter,
@@ -90,6 +94,11 @@ impl Datatype {
             let text = value.text().filter(|_| inputs == Inputs::Allowed)?;
             Some(self.input.input(&text, self.input_parameter))
         })
+    }
+
+    /// Whether reading a value may call code that an ordinary role has written.
+    pub(super) fn calls_code_of_users(&self) -> bool {
+        self.calls_code
     }
 
     fn direct(&self, value: &Value, inputs: Inputs) -> Option<pg_sys::Datum> {

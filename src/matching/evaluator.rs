@@ -31,7 +31,7 @@ impl Evaluator {
     /// # Errors
     /// When the definition no longer fits the table, the index or the role that it names.
     pub fn open(definition: &Definition) -> Result<Self> {
-        opening(|| {
+        opening(definition, || {
             let mut collection = Collection::open(definition.collection)?;
             collection.add(ONLY, definition)?;
             Ok(Self { collection })

@@ -1,14 +1,18 @@
 //! A filter as a test of a row: an expression, and the role as which it runs.
 
+use std::hash::{Hash as _, Hasher as _};
+
 use event_source_model::source::{Filter, Named};
 use pgrx::pg_sys;
+use rustc_hash::FxHasher;
 
 use super::execution::Execution;
 use super::table::Table;
+use crate::cage::Acting;
+use crate::cage::account::Payer;
 use crate::error::Result;
 use crate::pg::memory::Context;
 use crate::pg::relation::Relation;
-use crate::pg::role::ActingAs;
 
 /// A filter of one or more sources, parsed.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub(super) struct FilterTest {
     conditions: *mut pg_sys::List,
     pub(super) columns: Vec<i16>,
     role: pg_sys::Oid,
+    /// The filter's account is the role's.
+    pub(super) payer: Payer,
     /// Owns `conditions`.
     _context: Context,
 }
@@ -42,13 +48,14 @@ impl FilterTest {
             (pg_sys::make_ands_implicit(expression), table.columns_of(expression.cast()))
         };
         drop(entered);
-        Ok(Self { conditions, columns, role, _context: context })
+        let payer = Payer::of(role, hash(&filter.expression));
+        Ok(Self { conditions, columns, role, payer, _context: context })
     }
 
     /// Whether the row that is shown passes.
     pub(super) fn passes(&self, number: usize, execution: &mut Execution) -> bool {
         // Preparing too: it checks the role's right to call the functions.
-        let _acting = ActingAs::restricted(self.role);
+        let _acting = Acting::as_role(self.role);
         let prepared = execution.filter(number, |state| {
             // SAFETY: preparing copies the conditions, which are alive, into the executor state.
             unsafe { pg_sys::ExecPrepareQual(self.conditions, state) }
@@ -56,4 +63,10 @@ impl FilterTest {
         // SAFETY: prepared with this execution.
         unsafe { execution.holds(prepared) }
     }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = FxHasher::default();
+    text.hash(&mut hasher);
+    hasher.finish()
 }

@@ -8,10 +8,11 @@ use super::execution::Execution;
 use super::function::Function;
 use super::owned::{Owned, Storage};
 use super::table::Table;
+use crate::cage::Acting;
+use crate::cage::account::Payer;
 use crate::error::{Error, Kind, Result};
 use crate::pg::memory::Context;
 use crate::pg::relation::Relation;
-use crate::pg::role::ActingAs;
 
 /// As many columns as an index can have.
 const MAX_COLUMNS: usize = pg_sys::INDEX_MAX_KEYS as usize;
@@ -59,8 +60,10 @@ struct Equality {
 pub(super) type IndexRow = Vec<Option<pg_sys::Datum>>;
 
 impl Index {
-    /// Reads an index of the table, and makes the table ready to read what it looks at.
+    /// Reads an index of the table, and makes the table ready to read what it looks at. PostgreSQL evaluates what is
+    /// constant in its expressions.
     pub(super) fn open(relation: &Relation, table: &mut Table) -> Result<Self> {
+        let _acting = Acting::as_role(table.owner);
         let context = Context::new(c"event_source index");
         let entered = context.enter();
         // SAFETY: an open index; the information is a copy in our context.
@@ -99,6 +102,17 @@ impl Index {
         })
     }
 
+    /// Whoever owns the index's code pays for it.
+    pub(super) fn payer(&self) -> Payer {
+        Payer::of(self.owner, self.oid.to_u32().into())
+    }
+
+    /// Whose the code is that compares the index's terms; nobody's where PostgreSQL's own does.
+    pub(super) fn acting(&self) -> Option<Acting> {
+        let has_code = self.keys.iter().any(|key| !key.is_built_in());
+        has_code.then(|| Acting::as_role(self.owner))
+    }
+
     /// Whether looking at a row, or comparing terms, can run code that fails.
     pub(super) fn may_fail(&self) -> bool {
         self.has_expressions() || self.keys.iter().any(|key| !key.is_built_in())
@@ -111,7 +125,7 @@ impl Index {
 
     /// The index's row for the row that is shown, `None` when the predicate leaves it out.
     pub(super) fn row(&self, execution: &Execution) -> Option<IndexRow> {
-        let _acting = self.has_expressions().then(|| ActingAs::restricted(self.owner));
+        let _acting = self.has_expressions().then(|| Acting::as_role(self.owner));
         let (mut values, mut nulls) = ([pg_sys::Datum::null(); MAX_COLUMNS], [true; MAX_COLUMNS]);
         // SAFETY: the information is used with one execution until `forget`; the arrays have room
         // for all columns that an index can have.
@@ -165,6 +179,8 @@ impl Index {
             let gone = "the index of the event source has fewer key columns now";
             return Err(Error::new(Kind::SourceGone, gone).hint("get a new token"));
         }
+        // The types of an index's terms are the table's.
+        let _acting = Acting::as_role(self.owner);
         terms.zip(&self.keys).map(|(term, key)| key.term(term)).collect()
     }
 

@@ -105,6 +105,7 @@ impl<'a> Look<'a> {
         let (index, guard) = (&self.indexes[sets.index], self.guard);
         let [before, after] = self.index_rows(sets.index).as_ref().map_err(Error::clone)?;
         let find = || {
+            let _acting = index.acting();
             let set_of = |row: &Option<IndexRow>| {
                 row.as_ref().and_then(|row| sets.find(&index.keys, &row[..sets.terms]))
             };
@@ -114,7 +115,7 @@ impl<'a> Look<'a> {
             };
             Ok((set_of(before), set_of(after), changed))
         };
-        if index.may_fail() { guard.run(find) } else { find() }
+        if index.may_fail() { guard.run(index.payer(), find) } else { find() }
     }
 
     fn index_rows(&mut self, number: usize) -> &Result<IndexRows> {
@@ -134,7 +135,7 @@ impl<'a> Look<'a> {
                 return Ok(None);
             }
             let make = || Ok(index.row(self.execution));
-            if index.may_fail() { guard.run(make) } else { make() }
+            if index.may_fail() { guard.run(index.payer(), make) } else { make() }
         };
         let rows = row(Side::Before).and_then(|before| Ok([before, row(Side::After)?]));
         if rows.is_err() {
@@ -176,7 +177,7 @@ impl<'a> Look<'a> {
         let verdict = self
             .execution
             .show(side, self.change, self.table, &test.columns, guard)
-            .and_then(|_| guard.run(|| Ok(test.passes(number, self.execution))));
+            .and_then(|_| guard.run(test.payer, || Ok(test.passes(number, self.execution))));
         if verdict.is_err() {
             self.execution.forget_filter(number);
         }

@@ -12,7 +12,7 @@ use event_source_model::source::Definition;
 use rustc_hash::FxHashMap;
 
 use super::collection::Collection;
-use super::guard::opening;
+use super::guard::{opening, reviewing};
 use super::invalidation::{self, Noted};
 use crate::error::{Error, Result};
 
@@ -102,7 +102,7 @@ impl Matcher {
     }
 
     fn review(&mut self, id: u64, noted: &Noted) {
-        let current = opening(|| self.collections[&id].is_current(noted));
+        let current = reviewing(|| self.collections[&id].is_current(noted));
         // An error says that the table is gone; so will each source, when it is placed again.
         if current.is_ok_and(|current| current) {
             return;
@@ -120,7 +120,7 @@ impl Matcher {
 
     fn place(&mut self, source: SourceId, definition: &Definition) -> Result<()> {
         let id = definition.collection;
-        opening(|| match self.collections.get_mut(&id) {
+        opening(definition, || match self.collections.get_mut(&id) {
             Some(collection) => collection.add(source, definition),
             None => {
                 let mut collection = Collection::open(id)?;

@@ -14,12 +14,11 @@
 //! - [`table`], [`row`]: the table's row type, and an image as a row of it
 //! - [`datatype`], [`function`], [`owned`]: values as PostgreSQL's datums
 //! - [`execution`]: what evaluation needs within one transaction
-//! - [`guard`], [`deadline`]: running code that may fail or not end
+//! - [`guard`]: how much of it one cage holds (`src/cage`)
 //! - [`invalidation`]: which tables DDL touched
 
 mod collection;
 mod datatype;
-mod deadline;
 mod evaluator;
 mod execution;
 mod filter;
@@ -39,5 +38,4 @@ mod table;
 mod tests;
 
 pub use evaluator::{Evaluator, Known};
-pub(crate) use guard::{bounded, guarded};
 pub use matcher::{Matcher, Matches};

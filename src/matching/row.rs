@@ -102,7 +102,10 @@ fn read(table: &Table, attnum: i16, value: &Value, guard: Guard) -> Result<pg_sy
         .detail(detail)
     };
     guard
-        .run(|| Ok(table.datum(attnum, value, Inputs::Allowed)))
+        .run(table.payer(), || {
+            let _acting = table.acting(attnum);
+            Ok(table.datum(attnum, value, Inputs::Allowed))
+        })
         .map_err(|error| unfit(error.message))?
         .ok_or_else(|| unfit("the value has no text".to_owned()))
 }

@@ -4,6 +4,8 @@ use event_source_model::value::Value;
 use pgrx::pg_sys;
 
 use super::datatype::{Datatype, Inputs};
+use crate::cage::Acting;
+use crate::cage::account::Payer;
 use crate::compat;
 use crate::error::{Error, Kind, Result};
 use crate::pg::memory::Context;
@@ -84,6 +86,18 @@ impl Table {
         }
         let gone = "a column that the event source looks at was dropped";
         Err(Error::new(Kind::SchemaChanged, gone).hint("get a new token"))
+    }
+
+    /// The table's owner pays for what its types call.
+    pub(super) fn payer(&self) -> Payer {
+        Payer::of(self.owner, self.oid.to_u32().into())
+    }
+
+    /// Whose the code is that reads values of the column; nobody's where no role can have written it.
+    pub(super) fn acting(&self, attnum: i16) -> Option<Acting> {
+        let datatype = self.datatypes[attnum as usize - 1].as_ref();
+        let calls = datatype.is_some_and(Datatype::calls_code_of_users);
+        calls.then(|| Acting::as_role(self.owner))
     }
 
     /// The datum of a value of a column that was made ready; `None` as [`Datatype::datum`] says.

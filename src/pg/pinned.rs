@@ -1,10 +1,13 @@
 //! Settings on which the text of a value depends, pinned while this lives.
 //!
-//! Without it the same row would be logged as other bytes by a session with another `TimeZone`.
+//! Without it the same row would be logged as other bytes by a session with another `TimeZone`. Settings that code makes
+//! meanwhile are gone afterwards.
 
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
+
+use super::process;
 
 /// The settings that output and input functions read, and what they are here.
 const PINNED: &[(&CStr, &CStr)] = &[
@@ -19,7 +22,28 @@ const PINNED: &[(&CStr, &CStr)] = &[
     (c"xmloption", c"content"),
     (c"quote_all_identifiers", c"off"),
     (c"array_nulls", c"on"),
+    (c"standard_conforming_strings", c"on"),
+    (c"transform_null_equals", c"off"),
+    // A plan must not be made dearer than what it runs, nor leave the process.
+    (c"jit", c"off"),
+    (c"max_parallel_workers_per_gather", c"0"),
 ];
+
+/// Pins the settings for the rest of a process that is nobody's session.
+pub fn pin_for_life() {
+    for (name, value) in PINNED {
+        // SAFETY: C strings that are valid for their settings.
+        unsafe {
+            pg_sys::SetConfigOption(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_SUSET,
+                pg_sys::GucSource::PGC_S_OVERRIDE,
+            );
+        }
+    }
+    process::be_for_life();
+}
 
 /// The pinned settings are in force until this is dropped.
 #[derive(Debug)]
@@ -29,10 +53,11 @@ pub struct PinnedSettings {
 
 impl PinnedSettings {
     pub fn enter() -> Self {
+        let pins = if process::is_for_life() { &[] } else { PINNED };
         // SAFETY: a new nest level; the values are valid for their settings on every version.
         unsafe {
             let level = pg_sys::NewGUCNestLevel();
-            for (name, value) in PINNED {
+            for (name, value) in pins {
                 pg_sys::set_config_option(
                     name.as_ptr(),
                     value.as_ptr(),
@@ -54,7 +79,7 @@ impl Drop for PinnedSettings {
         // While an ERROR unwinds, the abort of the (sub)transaction undoes the nest level.
         if !std::thread::panicking() {
             // SAFETY: the level was opened by this handle.
-            unsafe { pg_sys::AtEOXact_GUC(true, self.level) }
+            unsafe { pg_sys::AtEOXact_GUC(false, self.level) }
         }
     }
 }

@@ -2,6 +2,12 @@
 
 use pgrx::pg_sys;
 
+use super::relation::Relation;
+
+/// A user who is no role: no superuser, a member of nothing, with the rights of PUBLIC alone. No row of `pg_authid`
+/// can have this OID, which is below that of the bootstrap superuser.
+pub const NOBODY: pg_sys::Oid = pg_sys::Oid::from_u32(1);
+
 /// The current user until this is dropped, security-restricted: code that runs under it cannot
 /// leave anything behind in the session.
 #[derive(Debug)]
@@ -11,6 +17,12 @@ pub struct ActingAs {
 }
 
 impl ActingAs {
+    /// The owner of a table of the extension's own, for what only its owner may do with it.
+    pub fn owner_of(table: &Relation) -> Self {
+        // SAFETY: an open relation has its pg_class row.
+        Self::restricted(unsafe { (*table.rd_rel).relowner })
+    }
+
     pub fn restricted(role: pg_sys::Oid) -> Self {
         let mut user = pg_sys::InvalidOid;
         let mut context = 0;

@@ -16,15 +16,37 @@ use crate::error::{Error, Kind, Result};
 /// Only errors of the data and of user code are caught. A cancelled query, a shutdown or a lack of
 /// memory goes on to the caller's caller.
 pub fn run<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch(body, catchable)
+    catch(body, catchable, Keep::WhatSucceeds)
 }
 
 /// As [`run`], with every ERROR caught: where the caller's caller must not fail.
 pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch(body, |_| true)
+    catch(body, |_| true, Keep::WhatSucceeds)
 }
 
-fn catch<T>(body: impl FnOnce() -> Result<T>, catchable: fn(PgSqlErrorCode) -> bool) -> Result<T> {
+/// Runs `body` in a read-only subtransaction that leaves nothing: it is rolled back whatever comes of it. Every ERROR is
+/// caught.
+pub fn passing<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    let read_only = || {
+        // SAFETY: a flag of the transaction's; the end of the subtransaction gives it back, and no code in it can.
+        unsafe { pg_sys::XactReadOnly = true };
+        body()
+    };
+    catch(read_only, |_| true, Keep::Nothing)
+}
+
+/// Which subtransactions are committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    WhatSucceeds,
+    Nothing,
+}
+
+fn catch<T>(
+    body: impl FnOnce() -> Result<T>,
+    catchable: fn(PgSqlErrorCode) -> bool,
+    keep: Keep,
+) -> Result<T> {
     // SAFETY: the usual PL pattern; context and owner are put back on both ways out.
     let (context, owner) = unsafe { (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner) };
     // SAFETY: in a transaction, outside parallel mode.
@@ -35,7 +57,7 @@ fn catch<T>(body: impl FnOnce() -> Result<T>, catchable: fn(PgSqlErrorCode) -> b
         let value = body();
         // SAFETY: ends what was begun above; nothing in `body` leaves one open.
         unsafe {
-            if value.is_ok() {
+            if value.is_ok() && keep == Keep::WhatSucceeds {
                 pg_sys::ReleaseCurrentSubTransaction();
             } else {
                 pg_sys::RollbackAndReleaseCurrentSubTransaction();

@@ -10,8 +10,10 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 
 use crate::error::{Error, Kind, Result};
+use crate::pg::role::{ActingAs, NOBODY};
 
-/// Runs `body` in a transaction of its own: committed when it returns, rolled back on any error.
+/// Runs `body` in a transaction of its own: committed when it returns, rolled back on any error. It begins without
+/// any power, as [`NOBODY`]: whoever needs rights names the role that has them.
 ///
 /// # Errors
 /// What `body` gives, and PostgreSQL's own errors as [`Kind::Corrupted`], which are logged. FATAL
@@ -23,7 +25,10 @@ pub fn run<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
         pg_sys::StartTransactionCommand();
     }
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
-        let value = body()?;
+        let value = {
+            let _nobody = ActingAs::restricted(NOBODY);
+            body()?
+        };
         // SAFETY: in the transaction begun above.
         unsafe { pg_sys::CommitTransactionCommand() };
         Ok(value)

@@ -7,11 +7,11 @@ use pgrx::pg_sys;
 
 use super::answer::failure;
 use super::named;
+use crate::cage::account::{self, Payer};
+use crate::cage::{self, Acting};
 use crate::error::Result as SourceResult;
-use crate::matching::bounded;
 use crate::pg::lock_wait::ShortLockWait;
 use crate::pg::relation::Relation;
-use crate::pg::role::ActingAs;
 use crate::rows;
 use crate::source::{self, Argument, Collection, Narrowing};
 
@@ -161,10 +161,12 @@ fn run<T>(
     span: Span,
     body: impl FnOnce() -> SourceResult<T>,
 ) -> Result<T, Failure> {
-    let outcome = bounded(|| {
-        let _patience = ShortLockWait::at_most(rows::LOCK_WAIT);
-        let _acting = ActingAs::restricted(role);
-        body()
+    let outcome = account::spend(Payer::of_statement(role), |longest| {
+        cage::run_for(longest, || {
+            let _patience = ShortLockWait::at_most(rows::LOCK_WAIT);
+            let _acting = Acting::as_role(role);
+            body()
+        })
     });
     outcome.map_err(|error| {
         let raised = error.kind == crate::error::Kind::EvaluationFailed;

@@ -6,14 +6,15 @@ use event_source_model::image::Image;
 use event_source_model::source::Definition;
 use pgrx::prelude::*;
 
-use super::select::Select;
+use super::filtered::Filtered;
+use super::select::{self, Columns, Select};
+use crate::cage::account::{self, Payer};
+use crate::cage::{self, Acting};
 use crate::capture::Selected;
 use crate::error::{Error, Kind, Result};
 use crate::log;
-use crate::matching::guarded;
 use crate::pg::lock_wait::ShortLockWait;
 use crate::pg::relation::Relation;
-use crate::pg::role::ActingAs;
 use crate::pg::wal;
 use crate::source;
 
@@ -57,19 +58,22 @@ pub(crate) fn page(definition: &Definition, after: Option<&[String]>, limit: u32
         .and_then(Relation::peek)
         .ok_or_else(|| Error::new(Kind::SourceGone, "the table is no longer captured"))?;
     let columns = Selected::of(table.oid(), definition.fields.as_deref());
-    let role = source::role(&definition.role)?;
+    let (role, owner) = (source::role(&definition.role)?, source::owner(table.oid()));
     // Without a filter each row is one of those wanted, and one more tells whether there are more.
     let all = definition.filter.is_none();
     let look = if all { limit.saturating_add(1).min(LOOKED_AT) } else { LOOKED_AT };
-    let rows = guarded(|| {
-        let _patience = ShortLockWait::at_most(LOCK_WAIT);
-        let select = Select::of(definition, &table, &columns, after, look)?;
-        // The filter is the role's own.
-        let _acting = ActingAs::restricted(role);
-        read(&select, &columns, limit, look)
+    let rows = account::spend(Payer::of_statement(role), |longest| {
+        cage::run_for(longest, || {
+            let _patience = ShortLockWait::at_most(LOCK_WAIT);
+            let mut filtered = Filtered::of(definition, role, owner, &table)?;
+            let read = Columns::of(&columns, &filtered);
+            let _acting = Acting::as_role(owner);
+            let select = Select::of(definition, &table, &read, after, look)?;
+            Reading { select, columns: &columns, filtered: &mut filtered }.rows(limit, look)
+        })
     });
     let rows = rows.map_err(|error| match after {
-        Some(key) if error.kind != Kind::Contended && !is_key(&table, key) => {
+        Some(key) if error.kind == Kind::EvaluationFailed && !is_key(&table, owner, key) => {
             Error::new(Kind::InvalidCursor, "the cursor is of another table")
         }
         _ => error,
@@ -79,48 +83,62 @@ pub(crate) fn page(definition: &Definition, after: Option<&[String]>, limit: u32
 }
 
 /// Whether these are texts of the primary key's types.
-fn is_key(table: &Relation, key: &[String]) -> bool {
-    let read = guarded(|| {
-        let select = Select::of_key(table, key)?;
-        let values: Vec<_> = select.values.iter().map(|value| value.as_str().into()).collect();
-        Spi::connect(|client| client.select(&select.text, None, &values).map(drop))
-            .map_err(|error| Error::new(Kind::InvalidCursor, error.to_string()))
+fn is_key(table: &Relation, owner: pg_sys::Oid, key: &[String]) -> bool {
+    let read = cage::run(|| {
+        let _acting = Acting::as_role(owner);
+        select::check_key(table, key)
     });
     read.is_ok()
 }
 
-/// `limit` rows of those that a statement with the limit `look` finds.
-fn read(select: &Select, columns: &Selected, limit: u32, look: u32) -> Result<Rows> {
-    let values: Vec<_> = select.values.iter().map(|value| value.as_str().into()).collect();
-    let failed = |error| Error::new(Kind::Corrupted, format!("the rows cannot be read: {error}"));
-    Spi::connect(|client| {
-        let mut found = client.select(&select.text, None, &values).map_err(failed)?;
-        let count = columns.shape().columns.len();
-        let mut rows = Rows { rows: Vec::new(), next: None, looked_at: 0 };
-        let mut bytes = 0;
-        while found.next().is_some() {
-            if rows.rows.len() == limit as usize || bytes >= MOST_BYTES {
-                return Ok(rows);
+/// A statement that is about to be run.
+struct Reading<'a> {
+    select: Select<'a>,
+    columns: &'a Selected,
+    filtered: &'a mut Filtered,
+}
+
+impl Reading<'_> {
+    /// `limit` rows of those that the statement finds, which looks at `look` of them.
+    fn rows(self, limit: u32, look: u32) -> Result<Rows> {
+        let failed =
+            |error| Error::new(Kind::Corrupted, format!("the rows cannot be read: {error}"));
+        Spi::connect(|client| {
+            let found = client.select(&self.select.text, None, &self.select.values);
+            let mut found = found.map_err(failed)?;
+            let shown = self.columns.shape().columns.len();
+            let count = shown + self.filtered.looked_at().map_or(0, |c| c.shape().columns.len());
+            let mut rows = Rows { rows: Vec::new(), next: None, looked_at: 0 };
+            let mut bytes = 0;
+            while found.next().is_some() {
+                if rows.rows.len() == limit as usize || bytes >= MOST_BYTES {
+                    return Ok(rows);
+                }
+                rows.looked_at += 1;
+                let key: Option<Vec<String>> = found.get(count + 2).map_err(failed)?;
+                let key = key.expect("a primary key has columns, and none is null");
+                rows.next = Some(key.clone());
+                if found.get::<bool>(count + 1).map_err(failed)? != Some(true) {
+                    continue;
+                }
+                let values: Vec<_> = (1..=count)
+                    .map(|at| found.get_datum_by_ordinal(at))
+                    .collect::<spi::SpiResult<_>>()
+                    .map_err(failed)?;
+                // SAFETY: the statement selects both kinds of columns in their order.
+                let image = unsafe {
+                    if !self.filtered.passes(&values[shown..])? {
+                        continue;
+                    }
+                    self.columns.image(&values[..shown])
+                };
+                bytes += log::image_size(&image);
+                rows.rows.push(Row { key, image });
             }
-            rows.looked_at += 1;
-            let key: Option<Vec<String>> = found.get(count + 2).map_err(failed)?;
-            let key = key.expect("a primary key has columns, and none is null");
-            rows.next = Some(key.clone());
-            if found.get::<bool>(count + 1).map_err(failed)? != Some(true) {
-                continue;
+            if rows.looked_at < look {
+                rows.next = None;
             }
-            let values: Vec<_> = (1..=count)
-                .map(|at| found.get_datum_by_ordinal(at))
-                .collect::<spi::SpiResult<_>>()
-                .map_err(failed)?;
-            // SAFETY: the statement selects the columns in their order.
-            let image = unsafe { columns.image(&values) };
-            bytes += log::image_size(&image);
-            rows.rows.push(Row { key, image });
-        }
-        if rows.looked_at < look {
-            rows.next = None;
-        }
-        Ok(rows)
-    })
+            Ok(rows)
+        })
+    }
 }

@@ -1,52 +1,56 @@
 //! The SELECT that reads a set: names are quoted, values are parameters.
+//!
+//! It is planned and run as the owner of the table, since planning evaluates what is constant in the table's indexes and
+//! checks, and the conditions of an index set are the index's. A filter is another role's: it stands in the statement only
+//! where that calls nothing that an ordinary role has written ([`super::filtered`]).
 
 use event_source_model::source::{Definition, Set};
+use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys;
 use pgrx::spi::quote_identifier;
 
+use super::filtered::Filtered;
 use super::sorted::Sorting;
 use crate::capture::Selected;
 use crate::error::{Error, Kind, Result};
 use crate::pg::relation::Relation;
 use crate::source::written::{self, Column, Written};
-use crate::source::{self, filter};
+use crate::source::{self, literal};
 
-/// A statement and its parameters, each of which is a text that the statement casts.
-#[derive(Debug)]
-pub(super) struct Select {
+/// A statement and its parameters, of the types of what they are compared with.
+pub(super) struct Select<'a> {
     pub(super) text: String,
-    pub(super) values: Vec<String>,
+    pub(super) values: Vec<DatumWithOid<'a>>,
 }
 
-impl Select {
-    /// Reads `limit` rows behind the key `after`: the columns selected, then whether the filter holds,
-    /// then the key as an array of texts.
+impl Select<'_> {
+    /// Reads `limit` rows behind the key `after`: the columns selected, those that a filter looks at, whether the filter in
+    /// the statement holds, and the key as an array of texts.
+    ///
+    /// Called as the owner of the table: the values are read by the table's types.
     pub(super) fn of(
         definition: &Definition,
         table: &Relation,
-        columns: &Selected,
+        columns: &Columns,
         after: Option<&[String]>,
         limit: u32,
     ) -> Result<Self> {
         let mut select = Self { text: String::new(), values: Vec::new() };
         let key = written::primary_key(table.oid())?;
-        let names = columns.shape().columns.iter().map(|column| quote_identifier(&column.name));
-        let names: Vec<String> = names.collect();
-        let filter = match &definition.filter {
-            Some(filter) => filter::written(filter, source::role(&definition.role)?, table)?,
-            None => "true".to_owned(),
-        };
         let order: Vec<&str> = key.keys.iter().map(|column| &*column.expression).collect();
+        // By the output functions of their types: a cast to text may be somebody's own.
         let texts: Vec<String> =
-            order.iter().map(|column| format!("{column}::pg_catalog.text")).collect();
+            order.iter().map(|column| format!("pg_catalog.format('%s', {column})")).collect();
         let set = select.set(&definition.set, table, &key)?;
         let behind = match after {
             Some(after) => select.behind(&key, after)?,
             None => "true".to_owned(),
         };
         select.text = format!(
-            "select {}, coalesce(({filter}), false), array[{}] from {} \
+            "select {}, coalesce(({}), false), array[{}] from {} \
              where {set} and {behind} order by {} limit {limit}",
-            names.join(", "),
+            columns.names,
+            columns.filter,
             texts.join(", "),
             source::qualified(table.oid())?,
             order.join(", "),
@@ -54,45 +58,35 @@ impl Select {
         Ok(select)
     }
 
-    /// Reads the rows for which the filter holds: the columns selected.
+    /// Reads the rows for which the filter in the statement holds: the columns selected, those that another filter looks
+    /// at.
     pub(super) fn sorted(
         definition: &Definition,
         table: &Relation,
-        columns: &Selected,
+        columns: &Columns,
         sorting: &Sorting,
     ) -> Result<Self> {
         let mut select = Self { text: String::new(), values: Vec::new() };
         let key = written::primary_key(table.oid())?;
-        let names = columns.shape().columns.iter().map(|column| quote_identifier(&column.name));
-        let names: Vec<String> = names.collect();
-        let filter = match &definition.filter {
-            Some(filter) => filter::written(filter, source::role(&definition.role)?, table)?,
-            None => "true".to_owned(),
-        };
         let chosen = sorting.by.iter().map(|(column, descending)| {
             format!("{} {}", quote_identifier(column), if *descending { "desc" } else { "asc" })
         });
         let order: Vec<String> =
             chosen.chain(key.keys.iter().map(|column| column.expression.clone())).collect();
         let set = select.set(&definition.set, table, &key)?;
-        let limit = sorting.limit.map_or("all".to_owned(), |limit| limit.to_string());
+        let bounds = if columns.is_filtered_by_row {
+            String::new()
+        } else {
+            let limit = sorting.limit.map_or("all".to_owned(), |limit| limit.to_string());
+            format!("limit {limit} offset {}", sorting.skip)
+        };
         select.text = format!(
-            "select {} from {} where {set} and ({filter}) order by {} limit {limit} offset {}",
-            names.join(", "),
+            "select {} from {} where {set} and ({}) order by {} {bounds}",
+            columns.names,
             source::qualified(table.oid())?,
+            columns.filter,
             order.join(", "),
-            sorting.skip,
         );
-        Ok(select)
-    }
-
-    /// Reads nothing but the key itself: fails for what is no key of the table.
-    pub(super) fn of_key(table: &Relation, key: &[String]) -> Result<Self> {
-        let mut select = Self { text: String::new(), values: Vec::new() };
-        let columns = written::primary_key(table.oid())?.keys;
-        let values = columns.iter().zip(key).map(|(column, text)| select.value(text, &column.of));
-        let values: Vec<String> = values.collect();
-        select.text = format!("select {}", values.join(", "));
         Ok(select)
     }
 
@@ -118,7 +112,7 @@ impl Select {
             conditions.push(match (value, &column.equal) {
                 (None, _) => format!("{left} is null"),
                 (Some(value), Some(equal)) => {
-                    format!("{left} operator({equal}) {}", self.value(value, &column.of))
+                    format!("{left} operator({equal}) {}", self.value(value, column.of)?)
                 }
                 (Some(_), None) => return Err(unordered(left)),
             });
@@ -139,17 +133,48 @@ impl Select {
                 return Err(unordered(&column.expression));
             }
             names.push(&*column.expression);
-            values.push(self.value(value, &column.of));
+            values.push(self.value(value, column.of)?);
         }
         let greater = greater.expect("a primary key has a column");
         Ok(format!("row({}) operator({greater}) row({})", names.join(", "), values.join(", ")))
     }
 
     /// A parameter of that type.
-    fn value(&mut self, text: &str, of: &str) -> String {
-        self.values.push(text.to_owned());
-        format!("(${}::{of})", self.values.len())
+    fn value(&mut self, text: &str, of: pg_sys::Oid) -> Result<String> {
+        let value = literal::read(of, text)?;
+        // SAFETY: the type's own input function made it, in memory that lives as long as the statement is made and run.
+        self.values.push(unsafe { DatumWithOid::new(value, of) });
+        Ok(format!("${}", self.values.len()))
     }
+}
+
+/// What a statement reads.
+#[derive(Debug)]
+pub(super) struct Columns {
+    /// The columns selected, then those that a filter looks at which is asked of each row.
+    names: String,
+    /// The filter that stands in the statement.
+    filter: String,
+    is_filtered_by_row: bool,
+}
+
+impl Columns {
+    pub(super) fn of(selected: &Selected, filtered: &Filtered) -> Self {
+        let looked_at = filtered.looked_at().into_iter().flat_map(|read| &read.shape().columns);
+        let all = selected.shape().columns.iter().chain(looked_at);
+        let names: Vec<String> = all.map(|column| quote_identifier(&column.name)).collect();
+        Self {
+            names: names.join(", "),
+            filter: filtered.statement(),
+            is_filtered_by_row: filtered.looked_at().is_some(),
+        }
+    }
+}
+
+/// Fails for what is no key of the table. Called as its owner.
+pub(super) fn check_key(table: &Relation, key: &[String]) -> Result<()> {
+    let columns = written::primary_key(table.oid())?.keys;
+    columns.iter().zip(key).try_for_each(|(column, text)| literal::read(column.of, text).map(drop))
 }
 
 fn unordered(column: &str) -> Error {

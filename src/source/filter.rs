@@ -12,12 +12,12 @@ use pgrx::{PgList, PgTupleDesc, pg_guard};
 use super::calls::Calls;
 use super::expression::Parse;
 use super::{index, literal, names, regexps, spelled};
+use crate::cage::Acting;
 use crate::compat;
 use crate::error::{Error, Kind, Result, raised};
 use crate::pg::memory::Context;
 use crate::pg::pinned::PinnedSettings;
 use crate::pg::relation::Relation;
-use crate::pg::role::ActingAs;
 
 /// Parses what the user wrote over the columns of `table`.
 ///
@@ -100,7 +100,7 @@ fn admitted(
     role: pg_sys::Oid,
     table: &Relation,
 ) -> Result<(*mut pg_sys::Expr, Calls)> {
-    let _acting = ActingAs::restricted(role);
+    let _acting = Acting::as_role(role);
     let _pinned = PinnedSettings::enter();
     // SAFETY: the relation is open, so is its row type.
     let desc = unsafe { PgTupleDesc::from_pg_unchecked(table.tuple_desc()) };

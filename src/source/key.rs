@@ -50,7 +50,8 @@ pub(super) fn terms(
         )
         .detail(format!("its key columns are {}", index::key_names(index))));
     }
-    elements.iter().zip(&index.key_types).map(|(term, &of)| term.canonical(of)).collect()
+    let owner = names::owner(index.table);
+    elements.iter().zip(&index.key_types).map(|(term, &of)| term.canonical(of, owner)).collect()
 }
 
 /// The key of a row, from what the caller gave for it.
@@ -146,10 +147,11 @@ fn primary_key(table: pg_sys::Oid) -> Result<Index> {
 }
 
 fn texts(primary: &Index, parts: &[Given]) -> Result<Vec<String>> {
+    let owner = names::owner(primary.table);
     let texts: Option<Vec<String>> = parts
         .iter()
         .zip(&primary.key_types)
-        .map(|(part, &of)| part.canonical(of))
+        .map(|(part, &of)| part.canonical(of, owner))
         .collect::<Result<_>>()?;
     texts.ok_or_else(|| {
         Error::new(Kind::InvalidParameter, "a value of the key must not be null")

@@ -1,12 +1,14 @@
 //! Values that a caller gives for terms and keys, turned into the one text that a token keeps.
 //!
-//! Runs in backends only. Input and output functions may be code of users; they run as the caller.
+//! Runs in backends and in the worker. Types of a table may call code of users when a value is read: that runs in the cage,
+//! as the table's owner. A filter's own literals are its role's.
 
 use std::ffi::CStr;
 
 use pgrx::{PgTupleDesc, pg_sys};
 
 use super::names;
+use crate::cage::{self, Acting};
 use crate::error::{Error, Kind, Result};
 use crate::pg::pinned::PinnedSettings;
 
@@ -29,15 +31,30 @@ impl From<Option<String>> for Given {
 }
 
 impl Given {
-    /// The text of the value as a `wanted`, written under pinned settings; `None` for null.
-    pub(super) fn canonical(&self, wanted: pg_sys::Oid) -> Result<Option<String>> {
+    /// The text of the value as a `wanted`, a type of a table of `owner`, written under pinned settings; `None` for
+    /// null.
+    pub(super) fn canonical(
+        &self,
+        wanted: pg_sys::Oid,
+        owner: pg_sys::Oid,
+    ) -> Result<Option<String>> {
         // A domain's constraints are the table's business: a term outside them matches nothing.
         // SAFETY: looks at the catalogs' caches.
         let wanted = unsafe { pg_sys::getBaseType(wanted) };
+        if !cage::reading_calls_code(wanted) {
+            return self.canonical_of_base(wanted);
+        }
+        cage::run(|| {
+            let _acting = Acting::as_role(owner);
+            self.canonical_of_base(wanted)
+        })
+    }
+
+    fn canonical_of_base(&self, wanted: pg_sys::Oid) -> Result<Option<String>> {
         let value = match self {
             Self::Null => return Ok(None),
             Self::Text(text) => read(wanted, text)?,
-            // SAFETY: as above.
+            // SAFETY: looks at the catalogs' caches.
             Self::Typed { value, of } if unsafe { pg_sys::getBaseType(*of) } == wanted => *value,
             Self::Typed { value, of } => read(wanted, &write(*of, *value))?,
         };
@@ -45,8 +62,9 @@ impl Given {
     }
 }
 
-/// Calls the type's input function, without a length: `WHERE column = 'text'` does so too.
-pub(super) fn read(of: pg_sys::Oid, text: &str) -> Result<pg_sys::Datum> {
+/// Calls the type's input function, without a length: `WHERE column = 'text'` does so too. In a cage, as
+/// whoever the type is of.
+pub(crate) fn read(of: pg_sys::Oid, text: &str) -> Result<pg_sys::Datum> {
     let text = names::c_string(text)?;
     // SAFETY: the function belongs to the type; it copies what it keeps.
     unsafe {

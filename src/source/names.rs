@@ -10,6 +10,7 @@ use pgrx::pg_sys;
 
 use crate::error::{Error, Kind, Result};
 use crate::pg::pinned::PinnedSettings;
+use crate::pg::role::NOBODY;
 
 /// A string of PostgreSQL's, copied.
 ///
@@ -83,6 +84,21 @@ pub(super) fn role_named(name: &str) -> Option<pg_sys::Oid> {
     // SAFETY: answers InvalidOid for a role that does not exist.
     let oid = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
     (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+/// The owner of a relation; nobody once it is gone.
+pub(crate) fn owner(relation: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: the tuple is released after its owner was copied.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, relation.into());
+        if tuple.is_null() {
+            return NOBODY;
+        }
+        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>()).relowner;
+        pg_sys::ReleaseSysCache(tuple);
+        owner
+    }
 }
 
 /// The name of a column, `None` when it was dropped.

@@ -122,9 +122,7 @@ pub(super) fn write(
     statement: &'static str,
     values: &[DatumWithOid<'_>],
 ) -> Result<u64> {
-    // SAFETY: the relation is open.
-    let owner = unsafe { (*open(table)?.rd_rel).relowner };
-    let _acting = ActingAs::restricted(owner);
+    let _acting = ActingAs::owner_of(&open(table)?);
     let written = Spi::connect_mut(|client| {
         client.update(statement, None, values).map(|rows| rows.len() as u64)
     });

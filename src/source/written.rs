@@ -27,8 +27,8 @@ pub(crate) struct Written {
 pub(crate) struct Column {
     /// In parentheses.
     pub(crate) expression: String,
-    /// The type of its values.
-    pub(crate) of: String,
+    /// The type of its values; of a domain the one below it: a value outside its checks is equal to none.
+    pub(crate) of: pg_sys::Oid,
     /// As it stands in `operator(...)`; `None` where the access method has no such operator.
     pub(crate) equal: Option<String>,
     pub(crate) greater: Option<String>,
@@ -84,7 +84,8 @@ fn written(index: &Index) -> Written {
         let operator = |strategy: u32| operator_name(family, input, strategy);
         Column {
             expression: expression(index.oid, at),
-            of: type_name(index.key_types[at]),
+            // SAFETY: looks at the catalogs' caches.
+            of: unsafe { pg_sys::getBaseType(index.key_types[at]) },
             equal: operator(strategies.0),
             greater: strategies.1.and_then(operator),
         }

@@ -9,6 +9,7 @@ use pgrx::pg_sys;
 
 use crate::compat;
 use crate::pg::lock_wait::cancel_lock_wait;
+use crate::pg::pinned;
 
 /// Reload on SIGHUP, end on SIGTERM; then lets signals in.
 pub(super) fn install_signal_handlers() {
@@ -59,9 +60,9 @@ pub(super) fn pin_settings() {
         (c"statement_timeout", c"0"),
         (c"lock_timeout", c"0"),
         (c"idle_in_transaction_session_timeout", c"0"),
-        (c"search_path", c""),
         (c"row_security", c"off"),
     ];
+    pinned::pin_for_life();
     for (name, value) in PINNED {
         // SAFETY: C strings that are valid for their settings.
         unsafe {

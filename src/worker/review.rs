@@ -8,8 +8,8 @@ use event_source_door::message::{GrantId, SourceId, ToServer};
 
 use super::rights::{self, Epoch};
 use super::sources::{Registered, Sources};
+use crate::cage;
 use crate::error::{Error, Kind, Result};
-use crate::matching::guarded;
 use crate::source;
 
 /// A look at everything, a part at a time.
@@ -129,7 +129,7 @@ impl Registered {
     fn check(&mut self, epoch: Epoch) -> Result<()> {
         source::check(&self.definition)?;
         if self.checked.code != epoch.code {
-            self.calls = guarded(|| source::calls(&self.definition))?;
+            self.calls = cage::run(|| source::calls(&self.definition))?;
         }
         self.calls.check(source::role(&self.definition.role)?)
     }

@@ -14,8 +14,9 @@ use super::grants::{Grants, Held};
 use super::of_roles::OfRoles;
 use super::review::Round;
 use super::rights::{self, Epoch};
+use crate::cage;
 use crate::error::Result;
-use crate::matching::{Matcher, guarded};
+use crate::matching::Matcher;
 use crate::source::{self, Calls, Credential};
 
 /// How long a source without streams is kept.
@@ -92,7 +93,7 @@ impl Sources {
                 self.make_room(definition)?;
                 let id = self.next;
                 self.matcher.add(id, definition)?;
-                let calls = match guarded(|| source::calls(definition)) {
+                let calls = match cage::run(|| source::calls(definition)) {
                     Ok(calls) => calls,
                     Err(error) => {
                         self.matcher.remove(id);

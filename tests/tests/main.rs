@@ -5,6 +5,7 @@
 
 mod anonymous;
 mod browser;
+mod cage;
 mod capture;
 mod capture_tables;
 mod capture_writers;

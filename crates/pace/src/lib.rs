@@ -1,4 +1,4 @@
-//! How long a look at the log waits for company.
+//! How long a look at the log waits for company, and in [`account`] which source has had its share of time.
 //!
 //! What a look costs (a flush, a snapshot, a message, two wake-ups) is the same for one transaction and for a
 //! hundred. While few are committed each is looked at by itself, at once; under load the next look waits, so that
@@ -9,6 +9,8 @@
 //!
 //! It knows no clock: its caller says when.
 #![forbid(unsafe_code)]
+
+pub mod account;
 
 use std::time::{Duration, Instant};
 
