@@ -47,6 +47,7 @@ mod redaction;
 mod replay;
 mod restore;
 mod retention;
+mod rights;
 mod runs;
 mod secrets;
 mod shapes;
