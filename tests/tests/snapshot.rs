@@ -120,7 +120,7 @@ fn a_snapshot_is_of_the_set_as_the_token_shows_it() {
         ("event_source('t_c')", 16),
         ("event_source('t', key => ROW('ü'::text, 3))", 1),
         ("event_source('t', key => ROW('none'::text, 3))", 0),
-        ("event_source('t', fields => '{c}', watch => '{c}', types => '{update}')", 16),
+        ("event_source('t', fields => '{c}', watch => '{c}', types => '{add,update}')", 16),
     ] {
         let token = mint(&mut client, call);
         let request = Request::new(&token).with_snapshot();
