@@ -79,6 +79,8 @@ mod tests {
             "insert into event_source.revocation (token_id) values (1)",
             "delete from event_source.revocation",
             "truncate event_source.revocation",
+            "select event_source.rotate_key()",
+            "delete from event_source.signing_key",
             "insert into event_source.secret (hash, role) values (sha256('x'), 'reader')",
             "update event_source.secret set expires_at = now()",
             "set session_replication_role = replica; delete from event_source.secret",

@@ -40,6 +40,8 @@ pub enum Kind {
     EvaluationFailed,
     /// Too much for one token or one statement.
     LimitExceeded,
+    /// Too much in one expression, however long one waits.
+    TooComplex,
     /// Somebody holds a lock that was waited for too long.
     Contended,
     /// Cannot be done in this kind of transaction.
@@ -122,7 +124,7 @@ impl Kind {
             Self::PositionGone | Self::HistoryChanged => E::ERRCODE_SNAPSHOT_TOO_OLD,
             Self::SourceGone | Self::SchemaChanged => E::ERRCODE_UNDEFINED_TABLE,
             Self::EvaluationFailed => E::ERRCODE_DATA_EXCEPTION,
-            Self::LimitExceeded => E::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Self::LimitExceeded | Self::TooComplex => E::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::Contended => E::ERRCODE_LOCK_NOT_AVAILABLE,
             Self::WrongTransaction => E::ERRCODE_ACTIVE_SQL_TRANSACTION,
             Self::Corrupted => E::ERRCODE_DATA_CORRUPTED,
@@ -138,6 +140,7 @@ impl Kind {
             | Self::UndefinedColumn
             | Self::FeatureNotSupported
             | Self::SnapshotTooOld
+            | Self::TooComplex
             | Self::WrongTransaction => Reason::InvalidRequest,
             Self::InvalidToken => Reason::InvalidToken,
             Self::InvalidCursor => Reason::InvalidCursor,

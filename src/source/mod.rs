@@ -46,4 +46,4 @@ pub(crate) use mint::{Narrowing, define, index_set, row, token};
 pub(crate) use names::{columns, qualified, relation_name, role};
 pub(crate) use open::{open, open_as, open_in_sql};
 pub(crate) use private::credential_tables;
-pub(crate) use privileges::{calls, check, may_read_all, may_read_some};
+pub(crate) use privileges::{calls, check, may_read_all, may_read_some, require_some};

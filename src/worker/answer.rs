@@ -65,6 +65,8 @@ pub struct BatchLeft {
 pub struct PageLeft {
     request: RequestId,
     source: Source,
+    /// Which signed the token.
+    key: u32,
     credential: Option<Credential>,
     from: Position,
     limits: read::Limits,
@@ -165,7 +167,7 @@ impl Answerer {
             let reading = Reading::begin()?;
             let epoch = rights::epoch();
             let credential = credential(access)?;
-            let source = source::open(&access.token, credential.as_ref())?;
+            let (source, key) = source::open(&access.token, credential.as_ref())?;
             let mut position = request::position(&source, start, reading.closed)?;
             // What another token's statement saw only that token knows.
             position.skipping.take_if(|token| *token != source.id);
@@ -176,7 +178,7 @@ impl Answerer {
             let skip = position.skipping.is_some();
             // Before it counts as a stream: one that is refused is never closed.
             let view = source::view(&source.definition)?;
-            let (id, grant) = sources.open(&source, credential, epoch, published)?;
+            let (id, grant) = sources.open((&source, key), credential, epoch, published)?;
             let matched_since = sources.get(id).expect("opened just now").matched_since;
             let reads = first.is_some_and(|first| {
                 let remembered = first.remembered.map(|since| since.max(matched_since));
@@ -384,7 +386,7 @@ fn begin_page(
     transaction::run(|| {
         let reading = Reading::begin()?;
         let credential = credential(access)?;
-        let source = source::open(&access.token, credential.as_ref())?;
+        let (source, key) = source::open(&access.token, credential.as_ref())?;
         let limits = match asked.time_ms.map(u64::from) {
             None => {
                 request::check_page_size(asked.size)?;
@@ -397,7 +399,7 @@ fn begin_page(
             }
         };
         let from = request::position(&source, start, reading.closed)?;
-        page_part(PageLeft { request, source, credential, from, limits }, &reading)
+        page_part(PageLeft { request, source, key, credential, from, limits }, &reading)
     })
 }
 
@@ -406,14 +408,14 @@ fn go_on_with_page(left: PageLeft) -> Result<(Page, Option<Task>)> {
 }
 
 fn page_part(left: PageLeft, reading: &Reading) -> Result<(Page, Option<Task>)> {
-    let PageLeft { request, source, credential, from, limits } = left;
+    let PageLeft { request, source, key, credential, from, limits } = left;
     let (page, left) = request::page_behind(&source, from, reading.closed, limits, limits.slice())?;
     // What was committed while it was read is in it as well.
     rights::hear();
     source::check(&source.definition)?;
-    source::check_still(source.id, credential.as_ref(), &source.definition)?;
+    source::check_still((source.id, key), credential.as_ref(), &source.definition)?;
     let from = page.position.clone();
-    let left = left.map(|limits| PageLeft { request, source, credential, from, limits });
+    let left = left.map(|limits| PageLeft { request, source, key, credential, from, limits });
     Ok((page, left.map(|left| Task::Page(Box::new(left)))))
 }
 

@@ -71,11 +71,11 @@ impl Sources {
         }
     }
 
-    /// Registers one more stream of a source, by a token of that id and a credential that were found
-    /// good at that epoch. Called in a transaction, when everything up to `published` has been sent.
+    /// Registers one more stream of a source, by a token that this key signed and a credential that were
+    /// found good at that epoch. Called in a transaction, when everything up to `published` has been sent.
     pub fn open(
         &mut self,
-        opened: &Source,
+        (opened, key): (&Source, u32),
         credential: Option<Credential>,
         checked: Epoch,
         published: i64,
@@ -128,7 +128,7 @@ impl Sources {
             self.settled = Epoch::NEVER;
             self.spoil_round();
         }
-        let held = Held { source: id, token: opened.id, credential };
+        let held = Held { source: id, token: (opened.id, key), credential };
         Ok((id, self.grants.open(held, checked)))
     }
 

@@ -85,7 +85,7 @@ impl Giver<'_> {
 pub type Give = fn(Giver<'_>) -> Way;
 
 /// Each way, given anew.
-pub const WAYS: [(&str, Give); 19] = [
+pub const WAYS: [(&str, Give); 20] = [
     ("SELECT on the table", |mut g| {
         let token = g.mint("GRANT SELECT ON $t TO $r", "event_source('$t')");
         g.sql(token, None, "REVOKE SELECT ON $t FROM $r")
@@ -125,6 +125,13 @@ pub const WAYS: [(&str, Give); 19] = [
     ("the token, expired", |mut g| {
         let token = g.mint_by_owner("event_source('$t', expires_in => '4 seconds')");
         g.way(token, None, Loss::Time(SECONDS), UNAUTHORIZED)
+    }),
+    ("the key that signed it", |mut g| {
+        let token = g.mint_by_owner("event_source('$t')");
+        g.run("SELECT event_source.rotate_key()");
+        let loss = "DELETE FROM event_source.signing_key
+             WHERE created_at < (SELECT max(created_at) FROM event_source.signing_key)";
+        g.way(token, None, Loss::Sql(loss.to_owned()), UNAUTHORIZED)
     }),
     ("the secret, revoked", |mut g| {
         g.run("GRANT SELECT ON $t TO $r");

@@ -132,6 +132,25 @@ fn a_secret_whose_role_is_gone_is_not_dumped_as_the_number_of_another() {
 }
 
 #[test]
+fn a_backups_role_dumps_the_keys_with_bypassrls_and_everything_else_without() {
+    let (cluster, mut client) = shop();
+    client
+        .batch_execute(
+            "INSERT INTO product VALUES (4711); CREATE ROLE backup LOGIN; GRANT pg_read_all_data TO backup",
+        )
+        .unwrap();
+    let dump = |options: &[&str]| {
+        let options = [&["--username=backup"], options].concat();
+        std::fs::read_to_string(cluster.dump("backup.sql", &options)).unwrap()
+    };
+    let without = dump(&["--exclude-table-data=event_source.*"]);
+    assert!(without.contains("4711") && !without.contains("COPY event_source."), "{without}");
+    client.batch_execute("ALTER ROLE backup BYPASSRLS").unwrap();
+    let with = dump(&[]);
+    assert!(with.contains("4711") && with.contains("COPY event_source.signing_key"), "{with}");
+}
+
+#[test]
 fn a_query_without_a_secret_is_refused_where_one_is_required() {
     let (cluster, mut client) = served(
         "CREATE ROLE reader; CREATE TABLE t (id int PRIMARY KEY); GRANT SELECT ON t TO reader;

@@ -69,7 +69,8 @@ fn a_filter_has_so_many_regular_expressions_and_no_more_however_they_are_written
     cluster.set("event_source.max_regexps_per_filter", "2");
     cluster.reload();
     wait_until("the limit to count", LONG, || {
-        Stream::open(cluster.http(), &Request::new(&three)).is_err()
+        let opened = Stream::open(cluster.http(), &Request::new(&three));
+        opened.is_err_and(|failed| failed.code() == Some("invalid_request"))
     });
     let mut reader = cluster.connect_as("reader");
     assert_eq!(refused(sql::event_page(&mut reader, &three, None, 10, &[])).code, "54000");
