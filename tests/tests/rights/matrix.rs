@@ -371,9 +371,9 @@ fn no_route_gives_a_role_more_than_postgresql_would() {
                 }
                 for (route, got, expected) in cells {
                     if got {
-                        open += 1
+                        open += 1;
                     } else {
-                        closed += 1
+                        closed += 1;
                     }
                     if got != expected {
                         let how = if got { "MORE OPEN" } else { "closed" };
