@@ -3,7 +3,10 @@
 //! They must be read on the main thread of a PostgreSQL process; the server gets a copy of those it
 //! needs through the door.
 
+mod surface;
+
 use std::ffi::{CStr, CString};
+use std::fmt::Display;
 
 use event_source_door::listen;
 use event_source_door::message::Config;
@@ -143,6 +146,7 @@ pub fn init() {
         (16 * 1024, i32::MAX),
         GucFlags::UNIT_KB,
     );
+    surface::init();
     controls::init();
 }
 
@@ -154,13 +158,25 @@ unsafe extern "C-unwind" fn check_listen(
     _source: pg_sys::GucSource::Type,
 ) -> bool {
     // SAFETY: the server passes the address of a C string, or of null.
+    unsafe { checked(value, listen::parse) }
+}
+
+/// The body of a check hook: whether the new value can be read, and if not, why.
+///
+/// # Safety
+/// `value` is the address of a C string or of null, as a check hook gets it.
+unsafe fn checked<T, E: Display>(
+    value: *mut *mut std::ffi::c_char,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> bool {
+    // SAFETY: as the caller promises.
     let text = unsafe {
         if (*value).is_null() {
             return true;
         }
         CStr::from_ptr(*value).to_string_lossy()
     };
-    let Err(error) = listen::parse(&text) else { return true };
+    let Err(error) = parse(&text) else { return true };
     let detail = CString::new(error.to_string().replace('\0', "")).expect("no NUL is left");
     // SAFETY: where a check hook leaves its detail; the copy lives as long as the message.
     unsafe { pg_sys::GUC_check_errdetail_string = pg_sys::pstrdup(detail.as_ptr()) };
@@ -231,14 +247,19 @@ pub fn log_policy() -> Policy {
 
 /// What the server needs to know.
 pub fn for_server() -> Config {
+    let max_clients = MAX_CLIENTS.get().unsigned_abs();
     Config {
         status_interval_ms: status_interval_ms(),
         tail_memory_bytes: u64::from(TAIL_MEMORY.get().unsigned_abs()) * 1024,
         worker_threads: WORKER_THREADS.get().unsigned_abs(),
-        max_clients: MAX_CLIENTS.get().unsigned_abs(),
+        max_clients,
         max_streams: MAX_STREAMS.get().unsigned_abs(),
         cors_origins: text(&CORS_ORIGINS),
         require_secret: require_secret(),
+        limits: surface::limits(max_clients),
+        protocols: surface::protocols(),
+        allowed_hosts: surface::allowed_hosts(),
+        has_anonymous_role: !anonymous_role().is_empty(),
     }
 }
 

@@ -76,6 +76,9 @@ impl Cluster {
         cluster.set("log_line_prefix", "%m [%p] %b %d ");
         cluster.set("shared_preload_libraries", "event_source");
         cluster.set("event_source.listen", &format!("{DATABASE}=127.0.0.1:{}", cluster.http_port));
+        // Tests are of all of them; by default those are off whose clients bring no token.
+        let protocols = "native, fauna, fauna_query, fauna_v4, directus, loopback";
+        cluster.set("event_source.protocols", protocols);
         for (name, value) in &options.conf {
             cluster.set(name, value);
         }

@@ -14,9 +14,12 @@ use event_source_model::source::Start;
 use serde::{Deserialize, Serialize};
 
 pub use crate::changes::{Changes, SeenBy, TailChange};
+use crate::hosts::Hosts;
+use crate::limits::Limits;
+use crate::protocols::Protocols;
 
 /// Raised with every change to a type below. The worker refuses a server of another version.
-pub const PROTOCOL: u32 = 8;
+pub const PROTOCOL: u32 = 9;
 
 /// Numbers a request of the server's; the answer carries it.
 pub type RequestId = u64;
@@ -172,6 +175,11 @@ pub struct Config {
     pub max_streams: u32,
     pub cors_origins: String,
     pub require_secret: bool,
+    pub limits: Limits,
+    pub protocols: Protocols,
+    pub allowed_hosts: Hosts,
+    /// Whether clients without a credential are somebody: `event_source.anonymous_role` is set.
+    pub has_anonymous_role: bool,
 }
 
 /// A stream may begin.

@@ -49,8 +49,13 @@ pub(crate) fn damaged(damaged: Damaged) -> Refusal {
 
 /// An error of HTTP itself, which no reason stands for. Drivers of every wire find `error.code`.
 pub(crate) fn http_error(status: StatusCode, code: &str, message: &str) -> Response {
+    http_refusal(status, code, &Refusal::new(Reason::InvalidRequest, message))
+}
+
+/// As [`http_error`], with a hint.
+pub(crate) fn http_refusal(status: StatusCode, code: &str, refusal: &Refusal) -> Response {
     let mut body = String::new();
-    native::coded_error(&mut body, code, &Refusal::new(Reason::InvalidRequest, message));
+    native::coded_error(&mut body, code, refusal);
     json(status, body)
 }
 

@@ -10,11 +10,11 @@
 //! - [`mod@serve`]: everything built and run; [`shutdown`]: the planned stop
 //! - [`door`]: the messages of the worker
 //! - [`hub`]: who follows what, and what they were sent
-//! - [`accept`]: connections; [`drive`]: one with all its streams as one task; [`wire`]: what they write, in one
+//! - [`accept`], [`connection`]: connections and what they may take; [`drive`]: one with all its streams as one task; [`wire`]: what they write, in one
 //!   write; [`routes`]: which request goes where
 //! - [`directus`], [`loopback`], [`native`], [`v10`], [`v4`]: a folder for each protocol, which uses nothing of
 //!   another's
-//! - [`health`]: for load balancers
+//! - [`gate`], [`peer`], [`places`], [`rates`]: who is let in; [`health`]: for load balancers
 //! - [`credentials`], [`request`]: what a request says
 //! - [`answer`], [`body`], [`websocket`], [`cors`]: what a response says
 #![forbid(unsafe_code)]
@@ -23,16 +23,21 @@ mod accept;
 mod answer;
 pub mod body;
 mod clock;
+mod connection;
 mod cors;
 mod credentials;
 mod directus;
 pub mod door;
 mod drive;
+mod gate;
 mod health;
 pub mod hub;
 mod log;
 mod loopback;
 mod native;
+mod peer;
+mod places;
+mod rates;
 mod request;
 pub mod routes;
 pub mod serve;

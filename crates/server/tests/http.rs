@@ -310,8 +310,14 @@ async fn clients_over_the_limit_are_refused_in_words() {
     let mut first = Client::one(worker.address).await;
     assert_eq!(first.get("/health").await.status(), 200);
     let mut second = Client::one(worker.address).await;
-    let refused = second.get("/health").await;
+    assert_eq!(
+        second.get("/health").await.status(),
+        200,
+        "a health check is answered all the same"
+    );
+    let refused = second.get("/v1/feed?token=est_t").await;
     assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()[RETRY_AFTER], "1");
     assert_eq!(json(refused).await["error"]["code"], "limit_exceeded");
 }
 

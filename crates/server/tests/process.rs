@@ -7,7 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
 use event_source_door::frame::{self, Reader};
+use event_source_door::hosts::Hosts;
+use event_source_door::limits::Limits;
 use event_source_door::message::{Config, PROTOCOL, ToServer, ToWorker};
+use event_source_door::protocols::Protocols;
 
 /// Starts the server as the worker does: the door as standard input, the listener as number 3.
 fn start(listener: TcpListener) -> (Child, UnixStream) {
@@ -51,6 +54,10 @@ fn welcome(version: &str) -> ToServer {
         max_streams: 10,
         cors_origins: String::new(),
         require_secret: false,
+        limits: Limits::default(),
+        protocols: Protocols::all(),
+        allowed_hosts: Hosts::default(),
+        has_anonymous_role: false,
     };
     ToServer::Welcome { version: version.to_owned(), config }
 }

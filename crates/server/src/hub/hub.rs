@@ -27,7 +27,7 @@ pub struct Hub {
     state: Mutex<State>,
     /// Something waits to be written to the worker.
     outgoing: Notify,
-    config: watch::Sender<Config>,
+    config: watch::Sender<Arc<Config>>,
     stop: shutdown::Trigger,
 }
 
@@ -36,14 +36,14 @@ impl Hub {
         Arc::new(Self {
             state: Mutex::default(),
             outgoing: Notify::new(),
-            config: watch::Sender::new(config),
+            config: watch::Sender::new(Arc::new(config)),
             stop: shutdown::Trigger::default(),
         })
     }
 
     /// The settings now.
-    pub fn config(&self) -> Config {
-        self.config.borrow().clone()
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.borrow())
     }
 
     /// Becomes true when the worker says goodbye.
@@ -134,7 +134,7 @@ impl Hub {
     pub fn receive(self: &Arc<Self>, message: ToServer) {
         match message {
             ToServer::Config(config) => {
-                self.config.send_replace(config);
+                self.config.send_replace(Arc::new(config));
             }
             ToServer::Stop => self.stop(),
             message => {

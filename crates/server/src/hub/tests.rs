@@ -6,9 +6,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use event_source_door::hosts::Hosts;
+use event_source_door::limits::Limits;
 use event_source_door::message::{
     Access, Batch, Changes, Config, Opened, RequestId, StartAt, Tail, ToServer, ToWorker,
 };
+use event_source_door::protocols::Protocols;
 use event_source_model::cost::Cost;
 use event_source_model::event::{Event, EventType, Reason, Refusal, View};
 use event_source_model::events::Events;
@@ -79,6 +82,10 @@ fn hub() -> Arc<Hub> {
         max_streams: 2,
         cors_origins: String::new(),
         require_secret: false,
+        limits: Limits::default(),
+        protocols: Protocols::all(),
+        allowed_hosts: Hosts::default(),
+        has_anonymous_role: false,
     })
 }
 

@@ -2,13 +2,18 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod client;
+pub(crate) mod raw;
+pub(crate) mod server;
 pub(crate) mod socket;
 pub(crate) mod worker;
 
 use std::sync::Arc;
 
+use event_source_door::hosts::Hosts;
+use event_source_door::limits::Limits;
 pub(crate) use event_source_door::message::Config;
 use event_source_door::message::{Batch, Changes, Opened, Tail};
+use event_source_door::protocols::Protocols;
 use event_source_model::cost::Cost;
 use event_source_model::event::{Event, EventType, Page, View};
 use event_source_model::image::{Column, Image, Key, Shape};
@@ -31,6 +36,10 @@ pub(crate) fn config() -> Config {
         max_streams: 100,
         cors_origins: String::new(),
         require_secret: false,
+        limits: Limits::default(),
+        protocols: Protocols::all(),
+        allowed_hosts: Hosts::default(),
+        has_anonymous_role: false,
     }
 }
 
