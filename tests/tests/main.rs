@@ -52,6 +52,7 @@ mod secrets;
 mod shapes;
 mod snapshot;
 mod sparse;
+mod surface;
 mod tail;
 mod tokens;
 mod upgrade;

@@ -13,7 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use event_source_door::frame::{self, Reader};
+use event_source_door::hosts::Hosts;
+use event_source_door::limits::Limits;
 use event_source_door::message::{Changes, Config, Opened, Tail, ToServer, ToWorker};
+use event_source_door::protocols::Protocols;
 use event_source_model::event::{EventType, View};
 use event_source_model::image::{Column, Image, Key, Shape};
 use event_source_model::net::NetChange;
@@ -169,6 +172,10 @@ fn config() -> Config {
         max_streams: 100_000,
         cors_origins: String::new(),
         require_secret: false,
+        limits: Limits::default(),
+        protocols: Protocols::default(),
+        allowed_hosts: Hosts::default(),
+        has_anonymous_role: false,
     }
 }
 

@@ -193,6 +193,11 @@ impl Socket {
         }
     }
 
+    /// Logs that the credential was refused, which HTTP did not say.
+    pub(crate) fn log_refusal(&self) {
+        log::refused(Kind::Unauthorized, self.asked.connection().peer(), "GET", "/websocket");
+    }
+
     /// Waits until everything was written.
     async fn drain(&mut self) -> Result<(), Gone> {
         let time = self.asked.connection().send_time();
@@ -214,11 +219,13 @@ impl Socket {
         }
     }
 
-    /// What the peer still sends is read for a moment: unread it would keep the peer from reading why.
+    /// What the peer still sends is read for a moment, since TCP answers unread bytes by a reset, which may go
+    /// before the reason. Not so the rest of a message that is too long: the library would gather it.
     async fn say_and_end(&mut self, why: CloseFrame) {
+        let reads_on = why.code != TOO_LONG;
         let ended = async {
             let _ = self.socket.send(Message::Close(Some(why))).await;
-            while let Some(Ok(_)) = self.socket.recv().await {}
+            while reads_on && matches!(self.socket.recv().await, Some(Ok(_))) {}
         };
         let _ = timeout(CUT_TIME, ended).await;
     }

@@ -15,7 +15,7 @@ use support::raw::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PRIORITY, RESET, Raw, SETTINGS,
     WINDOW_UPDATE, frame, head, header, status,
 };
-use support::server::{GOOD, SLOW, Server};
+use support::server::{GOOD, SLOW, Server, pause};
 
 /// Times that a test can wait for.
 fn start(max_clients: u32) -> Server {
@@ -68,14 +68,16 @@ impl Before {
 fn good_client(address: SocketAddr, is_over: &AtomicBool) -> (Duration, usize) {
     let mut client = Raw::connect(address);
     let (mut longest, mut count) = (Duration::ZERO, 0);
-    while !is_over.load(SeqCst) {
+    loop {
         let began = Instant::now();
         assert_eq!(client.get("/v1/feed?token=est_bad"), 401);
         longest = longest.max(began.elapsed());
         count += 1;
-        std::thread::sleep(Duration::from_millis(5));
+        if is_over.load(SeqCst) {
+            return (longest, count);
+        }
+        pause(Duration::from_millis(5));
     }
-    (longest, count)
 }
 
 /// Runs an attack beside a good client.
@@ -90,9 +92,8 @@ fn beside_a_good_client(server: &Server, attack: impl FnOnce()) {
         if let Err(panic) = attacked {
             std::panic::resume_unwind(panic);
         }
-        assert!(count > 0);
         // Seen: 30 ms, with other tests beside.
-        assert!(longest < Duration::from_secs(2), "the good client waited {longest:?}");
+        assert!(longest < Duration::from_secs(2), "one of {count} answers took {longest:?}");
     });
 }
 
@@ -119,7 +120,7 @@ fn thousands_of_heads_that_trickle() {
             for raw in &mut held {
                 let _ = raw.say(&[*byte]);
             }
-            std::thread::sleep(Duration::from_millis(20));
+            pause(Duration::from_millis(20));
         }
         before.check(&server, MEMORY);
         server.wait("they are closed", |server| server.descriptors() <= before.descriptors + 2);
@@ -372,7 +373,7 @@ fn windows_of_nothing_and_of_one_byte() {
     while server.descriptors() > before.descriptors {
         server.adds(10_000);
         assert!(began.elapsed() < Duration::from_secs(30), "they are never ended");
-        std::thread::sleep(Duration::from_millis(10));
+        pause(Duration::from_millis(10));
     }
     before.check(&server, MEMORY);
     drop(held);

@@ -9,9 +9,9 @@ use event_source_door::message::{Config, ToServer};
 use support::config;
 use support::raw::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GO_AWAY, HEADERS, PING, PREFACE,
-    RESET, Raw, WINDOW_UPDATE, head, header, status,
+    RESET, Raw, WINDOW_UPDATE, frame, head, header, status,
 };
-use support::server::{GOOD, Server};
+use support::server::{GOOD, SLOW, Server, pause};
 
 fn limited(limits: Limits) -> Config {
     Config { limits, ..config() }
@@ -52,7 +52,7 @@ fn whatever_comes_in_place_of_a_first_request_a_connection_has_its_time_and_no_m
     while began.elapsed() < Duration::from_secs(2) && server.descriptors() > before {
         let _ = held[5].say(b"x");
         let _ = held[6].frame(PING, 0, 0, &[0; 8]);
-        std::thread::sleep(Duration::from_millis(20));
+        pause(Duration::from_millis(20));
     }
     for (raw, number) in held.iter_mut().zip(0..) {
         assert!(raw.is_ended(), "connection {number} is held");
@@ -67,11 +67,11 @@ fn a_further_head_that_trickles_ends_its_connection() {
     let server = Server::start(limited(limits));
     let mut raw = Raw::connect(server.address);
     assert_eq!(raw.get("/health"), 200);
-    std::thread::sleep(Duration::from_millis(600));
+    pause(Duration::from_millis(600));
     assert_eq!(raw.get("/health"), 200, "between two requests it may be idle");
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(10) && raw.say(b"G").is_ok() {
-        std::thread::sleep(Duration::from_millis(50));
+        pause(Duration::from_millis(50));
     }
     assert!(raw.is_ended());
     assert!(began.elapsed() < Duration::from_secs(5));
@@ -105,7 +105,7 @@ fn a_stream_in_progress_is_not_idle() {
     two.ask(1, &format!("/v1/stream?token={GOOD}")).expect("it reads");
     let mut one = Raw::connect(server.address);
     assert_eq!(one.get(&format!("/v1/stream?token={GOOD}")), 200);
-    std::thread::sleep(Duration::from_secs(3));
+    pause(Duration::from_secs(3));
     two.ask(3, "/health").expect("it reads");
     let answered = loop {
         let frame = two.next_answering().expect("the connection is open");
@@ -142,7 +142,7 @@ fn a_stream_that_is_not_taken_is_reset_and_the_others_of_its_connection_go_on() 
             (RESET | GO_AWAY, _) => panic!("{frame:?}"),
             _ => {}
         }
-        std::thread::sleep(Duration::from_millis(5));
+        pause(Duration::from_millis(5));
     }
     assert!(reset.expect("it was reset") >= Duration::from_millis(500));
     assert!(taken > 100, "the other stream got {taken} frames");
@@ -166,7 +166,7 @@ fn a_window_of_one_byte_is_not_enough() {
             break;
         }
         assert!(began.elapsed() < Duration::from_secs(10), "it is never ended");
-        std::thread::sleep(Duration::from_millis(1));
+        pause(Duration::from_millis(1));
     }
 }
 
@@ -182,7 +182,7 @@ fn a_connection_of_http_1_that_takes_nothing_is_closed() {
     while server.descriptors() > before {
         server.adds(100_000);
         assert!(began.elapsed() < Duration::from_secs(20), "it is never closed");
-        std::thread::sleep(Duration::from_millis(2));
+        pause(Duration::from_millis(2));
     }
     drop(raw);
 }
@@ -345,6 +345,33 @@ fn a_connection_has_so_many_requests_at_a_time() {
 }
 
 #[test]
+fn a_client_may_cancel_all_that_it_asked_for_at_once() {
+    const CANCELLED: u32 = 300;
+    let mut server = Server::start(Config { max_streams: 10_000, ..config() });
+    let mut two = Raw::two(server.address, &[]);
+    two.ask(1, &format!("/v1/stream?token={GOOD}")).expect("it reads");
+    let slow = head("GET", &format!("/v1/stream?token={SLOW}"));
+    let asked = (1..=CANCELLED)
+        .flat_map(|n| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &slow))
+        .collect::<Vec<u8>>();
+    // CANCEL
+    let reset = |n| frame(RESET, 0, 2 * n + 1, &8_u32.to_be_bytes());
+    let cancelled = (1..=CANCELLED).flat_map(reset).collect::<Vec<u8>>();
+    two.say(&[asked, cancelled].concat()).expect("it reads");
+    two.frame(PING, 0, 0, &[9; 8]).expect("it reads");
+    while two.next().expect("the connection is open").payload != [9; 8] {}
+    loop {
+        server.adds(100);
+        let frame = two.next_answering().expect("the connection is open");
+        assert_ne!(frame.kind, GO_AWAY);
+        // The status of the beginning is shorter.
+        if frame.kind == DATA && frame.stream == 1 && frame.payload.len() > 180 {
+            break;
+        }
+    }
+}
+
+#[test]
 fn continuations_without_end_end_their_connection() {
     let server = Server::start(config());
     let mut two = Raw::two(server.address, &[]);
@@ -374,7 +401,7 @@ fn a_peer_of_http_2_that_only_answers_has_an_end_also_without_reading() {
     let before = server.descriptors();
     let mut two = Raw::two(server.address, &[]);
     two.ask(1, "/health").expect("it reads");
-    let pings: Vec<u8> = (0..1000).flat_map(|_| support::raw::frame(PING, 0, 0, &[1; 8])).collect();
+    let pings: Vec<u8> = (0..1000).flat_map(|_| frame(PING, 0, 0, &[1; 8])).collect();
     while two.say(&pings).is_ok() {}
     server.wait("it is gone", |server| server.descriptors() <= before);
     assert!(server.memory() < 100_000, "{} kB", server.memory());

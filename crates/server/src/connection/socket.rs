@@ -97,3 +97,46 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::peer::Peer;
+    use crate::places::Places;
+    use crate::shutdown;
+
+    async fn socket(limits: &Limits) -> Socket {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket");
+        let (stream, _) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let peer = Peer::of(address.ip());
+        let place = Places::default().take(peer, 1, None).expect("a place");
+        let connection = Connection::new(peer, place, limits, shutdown::busy().0);
+        Socket::new(stream.expect("it listens"), connection, limits)
+    }
+
+    #[tokio::test]
+    async fn tcp_is_told_how_long_to_wait_for_a_peer() {
+        let limits =
+            Limits { tcp_keepalive: 60_000, tcp_user_timeout: 90_500, ..Limits::default() };
+        let socket = socket(&limits).await;
+        let options = SockRef::from(&socket.stream);
+        assert!(options.keepalive().expect("Linux"));
+        let seconds = Duration::from_secs;
+        assert_eq!(options.tcp_keepalive_time().expect("Linux"), seconds(60));
+        assert_eq!(options.tcp_keepalive_interval().expect("Linux"), seconds(10));
+        let user_timeout = options.tcp_user_timeout().expect("Linux");
+        assert_eq!(user_timeout, Some(Duration::from_millis(90_500)));
+    }
+
+    #[tokio::test]
+    async fn nothing_leaves_it_to_the_system() {
+        let limits = Limits { tcp_keepalive: 0, tcp_user_timeout: 0, ..Limits::default() };
+        let socket = socket(&limits).await;
+        let options = SockRef::from(&socket.stream);
+        assert!(!options.keepalive().expect("Linux"));
+        assert_eq!(options.tcp_user_timeout().expect("Linux"), None);
+    }
+}

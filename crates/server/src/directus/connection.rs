@@ -177,6 +177,7 @@ impl Connection {
 
     /// Says why, and closes.
     async fn fail(&mut self, problem: &Problem) -> Result<(), End> {
+        self.socket.log_refusal();
         self.send(error::error(Area::Auth, problem, None)).await?;
         Err(End::Closed)
     }

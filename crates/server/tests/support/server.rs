@@ -102,7 +102,7 @@ impl Server {
         let until = Instant::now() + 2 * PATIENCE;
         while !is_so(self) {
             assert!(Instant::now() < until, "waited in vain until {what}\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(5));
+            pause(Duration::from_millis(5));
         }
     }
 }
@@ -112,6 +112,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Between two looks at a condition, and between two pieces of what comes slowly.
+pub(crate) fn pause(time: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "no condition is waited for here")]
+    std::thread::sleep(time);
 }
 
 fn say(door: &Mutex<UnixStream>, message: &ToServer) {
