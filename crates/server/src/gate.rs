@@ -50,26 +50,23 @@ impl Gate {
         self.hub.config()
     }
 
-    /// Lets a request in.
-    ///
-    /// # Errors
-    /// The refusal.
-    pub(crate) fn pass(&self, config: &Config, request: &mut Request) -> Result<(), Response> {
+    /// The refusal of a request that is not let in.
+    pub(crate) fn refusal(&self, config: &Config, request: &mut Request) -> Option<Response> {
         if is_health(request) {
-            return Ok(());
+            return None;
         }
         let asked = request.extensions().get::<Arc<Asked>>();
         if let Some(over) = asked.and_then(|asked| asked.connection().place().over()) {
-            return Err(over_the_limit(over, request.version()));
+            return Some(over_the_limit(over, request.version()));
         }
         if let Some(host) = refused_host(config, request) {
-            return Err(misdirected(&host));
+            return Some(misdirected(&host));
         }
         if let Some(asked) = asked {
             let peer = asked.connection().peer();
             let limit = config.limits.max_requests_per_second.limit(peer.is_loopback());
             if limit.is_some_and(|limit| !self.rates.allow(peer.address(), limit)) {
-                return Err(too_often());
+                return Some(too_often());
             }
         }
         let most = config.limits.max_headers as usize;
@@ -78,10 +75,10 @@ impl Gate {
             let refusal = Refusal::new(Reason::InvalidRequest, message)
                 .hint("event_source.max_headers limits them");
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            return Err(http_refusal(status, "request_size_exceeded", &refusal));
+            return Some(http_refusal(status, "request_size_exceeded", &refusal));
         }
         request.extensions_mut().insert(config.protocols);
-        Ok(())
+        None
     }
 }
 

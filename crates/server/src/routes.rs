@@ -51,14 +51,14 @@ async fn common(State(gate): State<Arc<Gate>>, mut request: Request, next: Next)
     let origins = config.cors_origins.as_str();
     let origin = cors::allowed(origins, request.headers());
     let passed = Passed::of(&request);
-    let mut response = match gate.pass(&config, &mut request) {
-        Err(refused) => refused,
-        Ok(()) if cors::is_asked(request.method(), request.headers()) => {
-            let mut response = StatusCode::OK.into_response();
-            cors::allow_request(response.headers_mut());
-            response
-        }
-        Ok(()) => next.run(request).await,
+    let mut response = if let Some(refusal) = gate.refusal(&config, &mut request) {
+        refusal
+    } else if cors::is_asked(request.method(), request.headers()) {
+        let mut response = StatusCode::OK.into_response();
+        cors::allow_request(response.headers_mut());
+        response
+    } else {
+        next.run(request).await
     };
     passed.log(&response);
     let headers = response.headers_mut();

@@ -108,8 +108,8 @@ impl Allowance {
         let mut left = self.left.lock().expect("no holder of this lock panics");
         let (had, at) = *left;
         let now = Instant::now();
-        let grown =
-            (now - at).as_secs_f64() * self.per_second + self.earned.swap(0, Relaxed) as f64;
+        let earned = self.earned.swap(0, Relaxed) as f64;
+        let grown = (now - at).as_secs_f64().mul_add(self.per_second, earned);
         let has = (had + grown).min(self.most) - amount;
         *left = (has, now);
         has >= 0.0
