@@ -244,19 +244,22 @@ async fn a_public_socket_stays_when_a_jwt_ends_and_what_it_allowed_ends_with_it(
 
 #[tokio::test]
 async fn a_socket_has_so_many_subscriptions_and_one_more_is_refused() {
-    let roomy = support::Config { max_streams: 1000, ..config() };
-    let mut worker = Worker::start(roomy).await;
-    worker.tails(empty_tail(900, 1000)).await;
-    let mut socket = open(&mut worker, "ess_s").await;
-    for n in 0..200 {
-        subscribe(&mut worker, &mut socket, json!({ "uid": n })).await;
+    for (limit, most) in [(1000, 200), (9, 9)] {
+        let mut limited = support::Config { max_streams: 1000, ..config() };
+        limited.limits.max_streams_per_connection = limit;
+        let mut worker = Worker::start(limited).await;
+        worker.tails(empty_tail(900, 1000)).await;
+        let mut socket = open(&mut worker, "ess_s").await;
+        for n in 0..most {
+            subscribe(&mut worker, &mut socket, json!({ "uid": n })).await;
+        }
+        let more = json!({ "type": "subscribe", "collection": "Product", "uid": "more" });
+        send(&mut socket, more).await;
+        let refused = socket.event().await;
+        assert_eq!(refused["error"]["code"], "LIMIT_EXCEEDED");
+        // One in the place of another is not one more.
+        subscribe(&mut worker, &mut socket, json!({ "uid": 7 })).await;
     }
-    let more = json!({ "type": "subscribe", "collection": "Product", "uid": "more" });
-    send(&mut socket, more).await;
-    let refused = socket.event().await;
-    assert_eq!(refused["error"]["code"], "LIMIT_EXCEEDED");
-    // One in the place of another is not one more.
-    subscribe(&mut worker, &mut socket, json!({ "uid": 7 })).await;
 }
 
 #[tokio::test]

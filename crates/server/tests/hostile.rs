@@ -326,7 +326,7 @@ fn a_body_of_a_gigabyte() {
 
 #[test]
 fn sockets_that_are_half_closed() {
-    let server = start(1000);
+    let server = start(500);
     let before = Before::of(&server);
     beside_a_good_client(&server, || {
         let beginnings = [
@@ -353,7 +353,7 @@ fn sockets_that_are_half_closed() {
         server.wait("they are closed", |server| server.descriptors() <= before.descriptors + 2);
         before.check(&server, MEMORY);
     });
-    before.nothing_is_left(&server, 1000);
+    before.nothing_is_left(&server, 500);
 }
 
 #[test]

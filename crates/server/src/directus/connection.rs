@@ -25,7 +25,7 @@ use crate::websocket::{GOING_AWAY, Gone, Received, Socket};
 
 /// A client has so long to say who it is.
 const AUTH_TIME: Duration = Duration::from_secs(10);
-/// Subscriptions of one socket.
+/// Subscriptions of one socket, or `event_source.max_streams_per_connection` if that is less.
 const MOST: usize = 200;
 /// The worker cannot be asked now.
 const TRY_AGAIN: u16 = 1013;
@@ -300,8 +300,9 @@ impl Connection {
             .subscriptions
             .iter()
             .any(|other| uid.is_some() && other.subscription.shape.uid.as_deref() == uid);
-        if self.subscriptions.len() >= MOST && !replaces {
-            let message = format!("A connection has at most {MOST} subscriptions.");
+        let most = MOST.min(self.hub.config().limits.max_streams_per_connection as usize);
+        if self.subscriptions.len() >= most && !replaces {
+            let message = format!("A connection has at most {most} subscriptions.");
             return Err(Problem::new(error::LIMIT_EXCEEDED, message));
         }
         let asked: Asked = ask::ask(subscribe)?;
