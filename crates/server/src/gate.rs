@@ -26,6 +26,9 @@ use crate::rates::Rates;
 pub(crate) const HEALTH: &str = "/health";
 pub(crate) const READY: &str = "/ready";
 
+/// What of a refused host is repeated in the answer; no name is longer.
+const LONGEST_HOST: usize = 260;
+
 #[derive(Debug)]
 pub(crate) struct Gate {
     hub: Arc<Hub>,
@@ -151,7 +154,8 @@ fn refused_host(config: &Config, request: &Request) -> Option<String> {
     let headers = request.headers().get_all(HOST).iter();
     let headers = headers.map(|host| host.to_str().unwrap_or("not a text"));
     let mut named = authority.into_iter().chain(headers);
-    named.find(|host| !hosts::is_own(host) && !hosts.list(host)).map(str::to_owned)
+    let refused = named.find(|host| !hosts::is_own(host) && !hosts.list(host));
+    refused.map(|host| host.chars().take(LONGEST_HOST).collect())
 }
 
 fn misdirected(host: &str) -> Response {

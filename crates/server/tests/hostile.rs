@@ -92,8 +92,8 @@ fn beside_a_good_client(server: &Server, attack: impl FnOnce()) {
         if let Err(panic) = attacked {
             std::panic::resume_unwind(panic);
         }
-        // Seen: 30 ms, with other tests beside.
-        assert!(longest < Duration::from_secs(2), "one of {count} answers took {longest:?}");
+        // Seen: a third of a second, with other tests beside.
+        assert!(longest < Duration::from_secs(4), "one of {count} answers took {longest:?}");
     });
 }
 
