@@ -133,6 +133,7 @@ fn a_stream_that_is_not_taken_is_reset_and_the_others_of_its_connection_go_on() 
     let mut taken = 0;
     let mut reset = None;
     while reset.is_none() || began.elapsed() < Duration::from_millis(1500) {
+        assert!(began.elapsed() < Duration::from_secs(10), "it is never reset");
         server.adds(100);
         let frame = two.next_answering().expect("the connection is open");
         match (frame.kind, frame.stream) {
