@@ -6,7 +6,7 @@
 use std::ffi::{CStr, CString};
 
 use event_source_door::listen;
-use event_source_door::message::Config;
+use event_source_door::message::{Config, JwtKey};
 use event_source_model::net::Sequence;
 use event_source_model::ring::Policy;
 use pgrx::prelude::*;
@@ -26,6 +26,7 @@ static WORKER_THREADS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static RETENTION: GucSetting<i32> = GucSetting::<i32>::new(86_400);
 static MAX_LOG_SIZE: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024 * 1024);
 static TAIL_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
+static SERVER_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
 
 /// Defines the settings; called once, in the postmaster.
 pub fn init() {
@@ -125,6 +126,14 @@ pub fn init() {
         c"",
         &TAIL_MEMORY,
         (0, i32::MAX),
+        GucFlags::UNIT_KB,
+    );
+    number(
+        c"event_source.server_memory",
+        c"How much memory each server may hold.",
+        c"Near it, those who hold most of it are told to come again, and a larger row than a third of it is not sent.",
+        &SERVER_MEMORY,
+        (64 * 1024, i32::MAX),
         GucFlags::UNIT_KB,
     );
     number(
@@ -229,16 +238,24 @@ pub fn log_policy() -> Policy {
     }
 }
 
+/// How much memory each server may hold, in bytes.
+pub fn server_memory() -> u64 {
+    u64::from(SERVER_MEMORY.get().unsigned_abs()) * 1024
+}
+
 /// What the server needs to know.
 pub fn for_server() -> Config {
     Config {
         status_interval_ms: status_interval_ms(),
         tail_memory_bytes: u64::from(TAIL_MEMORY.get().unsigned_abs()) * 1024,
+        server_memory_bytes: server_memory(),
         worker_threads: WORKER_THREADS.get().unsigned_abs(),
         max_clients: MAX_CLIENTS.get().unsigned_abs(),
         max_streams: MAX_STREAMS.get().unsigned_abs(),
         cors_origins: text(&CORS_ORIGINS),
         require_secret: require_secret(),
+        // The worker knows it.
+        jwt_key: JwtKey::Unread,
     }
 }
 

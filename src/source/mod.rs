@@ -35,7 +35,7 @@ pub(crate) use collection::{
 };
 pub(crate) use credential::{Credential, anonymous_role, check_still};
 pub(crate) use index::{covered, indexes, shape_of as index_shape};
-pub(crate) use jwt::forget_key;
+pub(crate) use jwt::{for_server as jwt_key, forget_key, is_read_anew as jwt_key_is_read_anew};
 pub(crate) use key::{Argument, has_key, only_key_column};
 pub(crate) use key::{key_columns, key_texts};
 pub(crate) use mint::{Narrowing, define, index_set, row, token};

@@ -56,7 +56,7 @@ impl From<ToWorker> for Task {
 #[derive(Debug)]
 pub struct BatchLeft {
     pub(super) request: RequestId,
-    grant: GrantId,
+    pub(super) grant: GrantId,
     from: Position,
     pub(super) limits: read::Limits,
 }
@@ -64,6 +64,7 @@ pub struct BatchLeft {
 #[derive(Debug)]
 pub struct PageLeft {
     request: RequestId,
+    pub(super) access: Access,
     source: Source,
     credential: Option<Credential>,
     from: Position,
@@ -116,7 +117,7 @@ impl Answerer {
             }
             Task::Batch(left) => self.batch(left, tailer, out),
             Task::Asked(ToWorker::Page { request, access, start, page }) => {
-                page_answered(request, begin_page(request, &access, &start, page), out)
+                page_answered(request, begin_page(request, access, &start, page), out)
             }
             Task::Page(left) => page_answered(left.request, go_on_with_page(*left), out),
             Task::Asked(ToWorker::Poll { request, grants }) => {
@@ -161,10 +162,11 @@ impl Answerer {
     ) -> Result<Opened> {
         let published = tailer.published();
         let sources = &mut self.sources;
+        // Before anything is begun for it.
+        let credential = credential(access)?;
         transaction::run(|| {
             let reading = Reading::begin()?;
             let epoch = rights::epoch();
-            let credential = credential(access)?;
             let source = source::open(&access.token, credential.as_ref())?;
             let mut position = request::position(&source, start, reading.closed)?;
             // What another token's statement saw only that token knows.
@@ -186,6 +188,7 @@ impl Answerer {
             Ok(Opened {
                 source: id,
                 grant,
+                role: source.definition.role.oid,
                 view,
                 start: if skip {
                     source.start.clone()
@@ -377,13 +380,14 @@ impl Answerer {
 /// The first part of a page of a feed.
 fn begin_page(
     request: RequestId,
-    access: &Access,
+    access: Access,
     start: &StartAt,
     asked: PageAsked,
 ) -> Result<(Page, Option<Task>)> {
+    // Before anything is begun for it.
+    let credential = credential(&access)?;
     transaction::run(|| {
         let reading = Reading::begin()?;
-        let credential = credential(access)?;
         let source = source::open(&access.token, credential.as_ref())?;
         let limits = match asked.time_ms.map(u64::from) {
             None => {
@@ -397,7 +401,7 @@ fn begin_page(
             }
         };
         let from = request::position(&source, start, reading.closed)?;
-        page_part(PageLeft { request, source, credential, from, limits }, &reading)
+        page_part(PageLeft { request, access, source, credential, from, limits }, &reading)
     })
 }
 
@@ -406,14 +410,14 @@ fn go_on_with_page(left: PageLeft) -> Result<(Page, Option<Task>)> {
 }
 
 fn page_part(left: PageLeft, reading: &Reading) -> Result<(Page, Option<Task>)> {
-    let PageLeft { request, source, credential, from, limits } = left;
+    let PageLeft { request, access, source, credential, from, limits } = left;
     let (page, left) = request::page_behind(&source, from, reading.closed, limits, limits.slice())?;
     // What was committed while it was read is in it as well.
     rights::hear();
     source::check(&source.definition)?;
     source::check_still(source.id, credential.as_ref(), &source.definition)?;
     let from = page.position.clone();
-    let left = left.map(|limits| PageLeft { request, source, credential, from, limits });
+    let left = left.map(|limits| PageLeft { request, access, source, credential, from, limits });
     Ok((page, left.map(|left| Task::Page(Box::new(left)))))
 }
 
@@ -441,9 +445,11 @@ fn query(
     secret: Option<&str>,
     told: Option<i64>,
 ) -> Result<ToServer> {
+    // Before anything is begun for it.
+    let credential = secret.map(Credential::read).transpose()?;
     transaction::run(|| {
-        let role = match secret {
-            Some(secret) => Credential::read(secret)?.acting()?.role,
+        let role = match credential {
+            Some(credential) => credential.acting()?.role,
             None => source::anonymous_role()?,
         };
         Ok(match query::answer(ask, role, told) {

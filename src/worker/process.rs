@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use event_source_door::message::{PROTOCOL, ToServer, ToWorker};
+use event_source_door::message::{Config, PROTOCOL, ToServer, ToWorker};
 use event_source_pace::Pace;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -173,7 +173,7 @@ impl Process {
         };
         self.place.server_pid.store(server.pid(), SeqCst);
         self.place.servers_started.fetch_add(1, SeqCst);
-        RUNNING.set(Some((server, Pipe::new(socket))));
+        RUNNING.set(Some((server, Pipe::new(socket, settings::server_memory()))));
         let end = self.converse(sockets);
         self.place.server_pid.store(0, SeqCst);
         self.place.streams.store(0, SeqCst);
@@ -212,8 +212,9 @@ impl Process {
                 source::forget_key();
                 rights::settings_changed();
             }
-            if reloaded && greeted {
-                let config = ToServer::Config(settings::for_server());
+            let key_changed = source::jwt_key_is_read_anew();
+            if greeted && (reloaded || key_changed) {
+                let config = ToServer::Config(config());
                 if let Err(error) = with_pipe(|pipe| pipe.send(&config)) {
                     return End::Lost(error.to_string());
                 }
@@ -221,14 +222,14 @@ impl Process {
             if let Err(error) = with_pipe(|pipe| pipe.receive(&mut requests)) {
                 return End::Lost(error.to_string());
             }
-            if !greeted && let Some(first) = requests.take() {
+            if !greeted && let Some(first) = requests.take(|_| None) {
                 let Task::Asked(ToWorker::Hello { protocol, version }) = first else {
                     return End::Lost("it did not say hello".to_owned());
                 };
                 if protocol != PROTOCOL || version != env!("CARGO_PKG_VERSION") {
                     return End::Refused(version);
                 }
-                let welcome = ToServer::Welcome { version, config: settings::for_server() };
+                let welcome = ToServer::Welcome { version, config: config() };
                 if let Err(error) = with_pipe(|pipe| pipe.send(&welcome)) {
                     return End::Lost(error.to_string());
                 }
@@ -247,7 +248,8 @@ impl Process {
                 self.place.published.store(tailer.closed(), SeqCst);
                 // Before the first look nothing says where the tail begins: a batch up to nowhere
                 // that says it is live would lose what was committed until then.
-                let request = tailer.has_looked().then(|| requests.take()).flatten();
+                let role_of = |grant| answerer.sources.role_of(grant);
+                let request = tailer.has_looked().then(|| requests.take(role_of)).flatten();
                 match request {
                     Some(Task::Asked(ToWorker::Streams(open))) => {
                         self.place.streams.store(open, SeqCst);
@@ -293,14 +295,14 @@ impl Process {
             let (for_room, full) = with_pipe(|pipe| (pipe.wants_write(), pipe.is_full()));
             if followed && !full && !company.is_zero() {
                 // Nobody sets the latch meanwhile: this says nowhere that it waits.
-                waiter.wait(for_room, company);
+                waiter.wait(for_room, !requests.is_full(), company);
                 continue;
             }
             // While nobody follows, or the server has no room, news are nothing to stay awake for: the
             // committers are spared the wake-up, and a look once a second keeps the tail short.
             if !followed || full || self.standby || self.nothing_to_look_at(&tailer) {
                 let longest = if self.standby { STANDBY } else { settler.limit(IDLE) };
-                waiter.wait(for_room, longest);
+                waiter.wait(for_room, !requests.is_full(), longest);
             }
             self.place.waiting.store(wake::AWAKE, SeqCst);
         }
@@ -318,6 +320,11 @@ impl Process {
             }
         }
     }
+}
+
+/// What the server needs to know.
+fn config() -> Config {
+    Config { jwt_key: source::jwt_key(), ..settings::for_server() }
 }
 
 /// Ends the process; the exit callback takes the server along. The launcher starts another worker,

@@ -167,6 +167,11 @@ impl Sources {
         self.grants.source(grant)
     }
 
+    /// The role as which a stream's source is evaluated.
+    pub fn role_of(&self, grant: GrantId) -> Option<u32> {
+        Some(self.get(self.of(grant)?)?.definition.role.oid)
+    }
+
     pub fn ids(&self) -> impl Iterator<Item = SourceId> {
         self.by_id.keys().copied()
     }

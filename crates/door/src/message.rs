@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::changes::{Changes, SeenBy, TailChange};
 
 /// Raised with every change to a type below. The worker refuses a server of another version.
-pub const PROTOCOL: u32 = 8;
+pub const PROTOCOL: u32 = 9;
 
 /// Numbers a request of the server's; the answer carries it.
 pub type RequestId = u64;
@@ -167,11 +167,28 @@ pub enum ToServer {
 pub struct Config {
     pub status_interval_ms: u64,
     pub tail_memory_bytes: u64,
+    /// What the server may hold in memory.
+    pub server_memory_bytes: u64,
     pub worker_threads: u32,
     pub max_clients: u32,
     pub max_streams: u32,
     pub cors_origins: String,
     pub require_secret: bool,
+    pub jwt_key: JwtKey,
+}
+
+/// What the server judges JWTs by before it asks the worker, which judges them again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JwtKey {
+    /// The worker has not read it: it does at the first JWT.
+    #[default]
+    Unread,
+    /// There is none, and no JWT is good.
+    None,
+    /// A shared secret, which the server does not get: it could sign JWTs by it.
+    Secret,
+    /// The file of a public key.
+    Public(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// A stream may begin.
@@ -179,6 +196,8 @@ pub struct Config {
 pub struct Opened {
     pub source: SourceId,
     pub grant: GrantId,
+    /// The number of the role as which the source is evaluated.
+    pub role: u32,
     pub view: View,
     /// Where to read from.
     pub position: Position,

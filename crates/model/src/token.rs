@@ -73,6 +73,11 @@ pub fn verify<E: From<TokenError>>(
     Ok(postcard::from_bytes(&signed[HEAD..]).map_err(|_| TokenError::Invalid)?)
 }
 
+/// Whether a text has the form of a token. Whether it is one only whoever has the key can say.
+pub fn has_form(text: &str) -> bool {
+    parts(text).is_ok()
+}
+
 fn parts(text: &str) -> Result<(u32, Vec<u8>), TokenError> {
     if text.len() > MAX_LENGTH {
         return Err(TokenError::Invalid);

@@ -130,8 +130,10 @@ impl Acceptor {
             return;
         }
         let router = self.router.clone();
+        let peer = self.hub.peer();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Arc::clone(&connection));
+            request.extensions_mut().insert(peer.clone());
             if over {
                 request.extensions_mut().insert(OverLimit);
             }

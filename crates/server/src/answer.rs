@@ -8,6 +8,8 @@ use event_source_model::encoding::Damaged;
 use event_source_model::event::{Reason, Refusal};
 use event_source_wire::native;
 
+use crate::budget::Purse;
+
 /// Seconds after which a client that was refused for now may come again.
 pub(crate) const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 /// Nobody between the server and its reader keeps it.
@@ -23,6 +25,11 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
     response
+}
+
+/// A JSON body that counts until it is sent.
+pub(crate) fn counted(status: StatusCode, text: String, purse: Purse) -> Response {
+    json(status, purse.around(text))
 }
 
 /// An open stream.

@@ -85,7 +85,7 @@ impl Body for StreamBody {
             return Poll::Pending;
         }
         let is_resting = self.pace.is_resting(context);
-        self.subscription.poll_next(context, is_resting).map(|next| match next {
+        self.subscription.poll_piece(context, is_resting).map(|next| match next {
             Next::Chunk(chunk) => {
                 if chunk.events > 0 {
                     self.pace.begin();

@@ -68,6 +68,7 @@ impl Door {
         stream.set_nonblocking(true)?;
         match message {
             ToServer::Welcome { version, config } if version == ours => {
+                reader.limit(frame::longest(config.server_memory_bytes));
                 Ok((Self { stream, reader }, config))
             }
             ToServer::Welcome { version, .. } => Err(DoorError::Version { theirs: version, ours }),
@@ -100,9 +101,11 @@ async fn read(
     hub: &Arc<Hub>,
 ) -> Result<(), DoorError> {
     let mut bytes = vec![0; READ];
+    // What it takes to read a large message and to decode it.
+    let purse = hub.purse();
     loop {
         let mut tail: Option<Tail> = None;
-        while let Some(message) = reader.next()? {
+        while let Some((message, length)) = reader.next_and_length()? {
             let apart = match (tail.as_mut(), message) {
                 (Some(tail), ToServer::Tail(next)) => match join(tail, next) {
                     Ok(()) => continue,
@@ -111,16 +114,21 @@ async fn read(
                 (_, message) => message,
             };
             if let Some(tail) = tail.take() {
-                hub.receive(ToServer::Tail(tail));
+                hub.receive(ToServer::Tail(tail), 0);
+            }
+            if let ToServer::Config(config) = &apart {
+                reader.limit(frame::longest(config.server_memory_bytes));
             }
             match apart {
                 ToServer::Tail(next) => tail = Some(next),
-                message => hub.receive(message),
+                message => hub.receive(message, length),
             }
         }
         if let Some(tail) = tail {
-            hub.receive(ToServer::Tail(tail));
+            hub.receive(ToServer::Tail(tail), 0);
         }
+        let begun = reader.begun().filter(|length| *length > READ);
+        purse.set(begun.map_or(0, |length| length * 2));
         match from.read(&mut bytes).await? {
             0 => return Ok(()),
             n => reader.feed(&bytes[..n]),

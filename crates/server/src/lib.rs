@@ -15,13 +15,15 @@
 //! - [`directus`], [`loopback`], [`native`], [`v10`], [`v4`]: a folder for each protocol, which uses nothing of
 //!   another's
 //! - [`health`]: for load balancers
-//! - [`credentials`], [`request`]: what a request says
+//! - [`credentials`], [`request`]: what a request says; [`jwts`]: whether a JWT is worth asking about
+//! - [`budget`]: what is held in memory, and by whom
 //! - [`answer`], [`body`], [`websocket`], [`cors`]: what a response says
 #![forbid(unsafe_code)]
 
 mod accept;
 mod answer;
 pub mod body;
+pub mod budget;
 mod clock;
 mod cors;
 mod credentials;
@@ -30,6 +32,7 @@ pub mod door;
 mod drive;
 mod health;
 pub mod hub;
+mod jwts;
 mod log;
 mod loopback;
 mod native;

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
 use event_source_door::frame::{self, Reader};
-use event_source_door::message::{Config, PROTOCOL, ToServer, ToWorker};
+use event_source_door::message::{Config, JwtKey, PROTOCOL, ToServer, ToWorker};
 
 /// Starts the server as the worker does: the door as standard input, the listener as number 3.
 fn start(listener: TcpListener) -> (Child, UnixStream) {
@@ -46,11 +46,13 @@ fn welcome(version: &str) -> ToServer {
     let config = Config {
         status_interval_ms: 1000,
         tail_memory_bytes: 1 << 20,
+        server_memory_bytes: 1 << 30,
         worker_threads: 1,
         max_clients: 10,
         max_streams: 10,
         cors_origins: String::new(),
         require_secret: false,
+        jwt_key: JwtKey::Unread,
     };
     ToServer::Welcome { version: version.to_owned(), config }
 }

@@ -11,7 +11,7 @@ use support::worker::Worker;
 use support::{SOURCE, added, batch, config, empty_tail, opened, tail_of};
 use tokio_tungstenite::tungstenite::Message;
 
-const PATH: &str = "/v1/stream?token=est_t";
+const PATH: &str = "/v1/stream?token=est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA";
 
 #[derive(Clone, Copy, Debug)]
 enum Http {

@@ -20,6 +20,7 @@ use super::renderer::said;
 use super::request::{self, Request, Subscribe};
 use super::subscription::{Said, Subscription};
 use super::taken::Taken;
+use crate::budget::Peer;
 use crate::hub::{Format, Hub};
 use crate::websocket::{GOING_AWAY, Gone, Received, Socket};
 
@@ -58,6 +59,7 @@ impl From<Gone> for End {
 #[derive(Debug)]
 pub(super) struct Connection {
     hub: Arc<Hub>,
+    peer: Peer,
     socket: Socket,
     mode: Mode,
     identity: Identity,
@@ -88,11 +90,12 @@ struct Heart {
 }
 
 impl Connection {
-    pub(super) fn new(hub: Arc<Hub>, socket: Socket) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, peer: Peer, socket: Socket) -> Self {
         let now = Instant::now();
         Self {
             heart: Heart { next: now + beat(&hub), is_awaited: false },
             hub,
+            peer,
             socket,
             mode: Mode::Closed,
             identity: Identity::default(),
@@ -140,7 +143,7 @@ impl Connection {
             Err(_) => return self.fail(&Problem::handshake_failed()).await,
         };
         let is_given = given.is_some();
-        match Identity::of(&self.hub, given).await {
+        match Identity::of(&self.hub, &self.peer, given).await {
             Ok(identity) => {
                 self.identity = identity;
                 self.mode = if is_given { Mode::Closed } else { Mode::Public };
@@ -165,7 +168,7 @@ impl Connection {
         let Some((uid, secret)) = secret else {
             return self.fail(&Problem::handshake_failed()).await;
         };
-        match Identity::of(&self.hub, Some(secret)).await {
+        match Identity::of(&self.hub, &self.peer, Some(secret)).await {
             Ok(identity) => {
                 self.identity = identity;
                 self.send(message::authenticated(uid.as_ref())).await
@@ -255,7 +258,7 @@ impl Connection {
         access_token: Option<String>,
     ) -> Result<(), End> {
         let found = match access_token {
-            Some(secret) => Identity::of(&self.hub, Some(secret)).await,
+            Some(secret) => Identity::of(&self.hub, &self.peer, Some(secret)).await,
             None => Err(Unknown::Refused),
         };
         match found {
@@ -305,13 +308,13 @@ impl Connection {
         }
         let asked: Asked = ask::ask(subscribe)?;
         let secret = self.identity.secret.clone();
-        let answered = self.hub.query(secret.clone(), asked.ask.clone()).await;
+        let answered = self.hub.query(&self.peer, secret.clone(), asked.ask.clone()).await;
         let answered = answered.map_err(|refusal| problem(&refusal))?;
-        let answered = answered.map_err(|failure| asked.problem(&failure))?;
+        let (answered, _purse) = answered.map_err(|failure| asked.problem(&failure))?;
         let begun = asked.begun(answered.answer)?;
         let format = Format::of(asked.renderer());
         let access = Access { token: begun.token.clone(), secret: secret.clone() };
-        let opening = self.hub.open(access, StartAt::Token, format.clone());
+        let opening = self.hub.open(&self.peer, access, StartAt::Token, format.clone());
         let stream = opening.await.map_err(|refusal| problem(&refusal))?;
         let subscription = Subscription::new(asked.shape, begun.token, secret, stream);
         Ok((Subscribed { subscription, format }, begun.data))
@@ -355,7 +358,7 @@ impl Connection {
                 Some(cursor) => StartAt::Cursor(cursor.clone()),
                 None => StartAt::Token,
             };
-            let opening = self.hub.open(access, start, format.clone());
+            let opening = self.hub.open(&self.peer, access, start, format.clone());
             match opening.await {
                 Ok(stream) => {
                     let subscription = &mut self.subscriptions[at].subscription;

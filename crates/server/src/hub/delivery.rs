@@ -11,6 +11,7 @@ use event_source_door::message::{Batch, Tail};
 use event_source_model::cost::Cost;
 use event_source_model::encoding::Damaged;
 use event_source_model::event::{EventType, Reason, Refusal, View};
+use event_source_model::events::Events;
 use event_source_model::net::NetChange;
 use event_source_model::position::Position;
 use event_source_wire::shown::Shown;
@@ -21,6 +22,7 @@ use super::renderer::Format;
 use super::sighting::{self, Sighting};
 use super::state::State;
 use super::stream::{Phase, Stream, StreamId};
+use crate::budget::Account;
 use crate::clock;
 
 impl State {
@@ -58,7 +60,7 @@ impl State {
                     let chunks = if is_shared && *first > stream.position {
                         let micros = micros(&tail, stream.collection);
                         &*shared.get_or_insert_with(|| {
-                            render(format, &followers.view, &tail, seen, micros)
+                            render(format, &followers.view, &tail, seen, micros, &stream.owner)
                         })
                     } else {
                         stream.advance(before.clone());
@@ -108,13 +110,14 @@ impl State {
         drop(tails);
         match done {
             Ok(()) => stream.enter(Phase::Live, self.looked_at.get(&stream.collection)),
+            Err(Stopped::Full) if stream.queue.has_room() => self.wait_for_turn(id),
             Err(Stopped::Full) => {}
             Err(Stopped::Damaged(why)) => self.end(id, &unreadable(why)),
         }
     }
 
     /// A piece of the log for a stream that asked for it.
-    pub(super) fn batch(&mut self, id: StreamId, batch: Batch) {
+    pub(super) fn batch(&mut self, id: StreamId, mut batch: Batch) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         if stream.is_over(clock::now()) {
             return self.end_over(vec![id]);
@@ -122,10 +125,13 @@ impl State {
         let is_of_log = stream.position.rows_behind().is_none();
         // Somebody has locked the table whose rows were asked for: asked again with the next tick.
         let is_later = !is_of_log && batch.position == stream.position;
-        let Rendered { chunks, bytes, damaged } = render_batch(stream, &batch, is_of_log);
+        let events = std::mem::take(&mut batch.events);
+        let count = events.len();
+        let Rendered { chunks, bytes, damaged } =
+            render_batch(stream, events, batch.cost.micros_each(), is_of_log);
         stream.spend(Cost { bytes: batch.cost.bytes + bytes, ..batch.cost });
         stream.push(&chunks);
-        stream.came(batch.events.len());
+        stream.came(count);
         if let Some(damaged) = damaged {
             return self.end(id, &unreadable(damaged));
         }
@@ -150,7 +156,12 @@ impl State {
 
     /// Streams that wait for nothing but that it is tried again.
     pub(super) fn try_again(&mut self) {
-        let waits = |stream: &&Stream| stream.phase == Phase::Full && stream.queue.has_room();
+        // Those that wait for their turn are given it.
+        let turns = self.streams.values().filter(|stream| stream.waits.is_some());
+        self.freed.extend(turns.map(|stream| stream.queue.account().clone()));
+        let waits = |stream: &&Stream| {
+            stream.phase == Phase::Full && stream.waits.is_none() && stream.queue.has_room()
+        };
         let ids: Vec<StreamId> = self.streams.values().filter(waits).map(|s| s.id).collect();
         ids.into_iter().for_each(|id| self.catch_up(id));
     }
@@ -193,7 +204,7 @@ enum Stopped {
 
 /// Gives a stream what it wants of a tail in memory.
 fn remember(stream: &mut Stream, held: &mut Held) -> Result<(), Stopped> {
-    if !stream.queue.has_room() {
+    if !stream.queue.has_room() || !stream.queue.account().has_room() {
         return Err(Stopped::Full);
     }
     let tail = &held.tail;
@@ -217,12 +228,12 @@ fn remember(stream: &mut Stream, held: &mut Held) -> Result<(), Stopped> {
 
 /// All that an ordinary stream sees of a tail in memory.
 fn whole(stream: &Stream, held: &mut Held, seen: &[Sighting]) -> Result<Vec<Arc<Chunk>>, Damaged> {
-    let Stream { source, format, view, .. } = stream;
+    let Stream { source, format, view, owner, .. } = stream;
     if let Some(chunks) = held.rendered(*source, format) {
         return Ok(chunks);
     }
     let micros = micros(&held.tail, stream.collection);
-    let chunks = render(format, view, &held.tail, seen, micros)?;
+    let chunks = render(format, view, &held.tail, seen, micros, owner)?;
     held.share(*source, format, &chunks);
     Ok(chunks)
 }
@@ -237,11 +248,11 @@ struct Rendered {
 }
 
 /// A piece of the log, or of the rows of a snapshot, up to what of it cannot be read.
-fn render_batch(stream: &Stream, batch: &Batch, is_of_log: bool) -> Rendered {
-    let mut writing = stream.format.writing(&stream.view, batch.cost.micros_each());
+fn render_batch(stream: &Stream, events: Events, micros: u64, is_of_log: bool) -> Rendered {
+    let mut writing = stream.format.writing(&stream.view, micros, &stream.owner);
     let is_ordinary = stream.is_ordinary();
     let (mut bytes, mut damaged) = (0, None);
-    for event in batch.events.iter(stream.format.sides()) {
+    for event in events.into_iter(stream.format.sides()) {
         let mut event = match event {
             Ok(event) => event,
             Err(why) => {
@@ -269,7 +280,8 @@ fn render_wanted(
     tail: &Tail,
     seen: &[Sighting],
 ) -> Result<Vec<Arc<Chunk>>, Damaged> {
-    let mut writing = stream.format.writing(&stream.view, micros(tail, stream.collection));
+    let micros = micros(tail, stream.collection);
+    let mut writing = stream.format.writing(&stream.view, micros, &stream.owner);
     for seen in seen {
         let position = seen.position(tail);
         if stream.wants(position) {
@@ -287,8 +299,9 @@ fn render(
     tail: &Tail,
     seen: &[Sighting],
     micros: u64,
+    owner: &Account,
 ) -> Result<Vec<Arc<Chunk>>, Damaged> {
-    let mut writing = format.writing(view, micros);
+    let mut writing = format.writing(view, micros, owner);
     for seen in seen {
         let change = seen.decode(tail, format.sides())?;
         writing.event(shown(seen.position(tail), &change, seen.kind));

@@ -10,16 +10,27 @@ use event_source_model::event::{LARGEST_PAGE, Reason, Refusal};
 use event_source_model::position::Cursor;
 use event_source_model::query::{Answered, Ask, Failure, Span};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
 
-use super::queue::{Next, Queue};
+use super::outgoing::{class_of, class_of_secret};
+use super::queue::{Asked, Next, Queue};
 use super::renderer::{Format, Pace};
-use super::state::{Answer, PagePart, Pending, State};
+use super::state::{Answer, PagePart, Pending, State, no_room};
 use super::stream::{FIRST_BATCH, StreamId};
+use crate::budget::{Budget, Peer, Purse};
 use crate::clock;
+use crate::credentials;
+use crate::jwts::Jwts;
 use crate::shutdown::{self, Shutdown};
 
 /// A worker that answers later than this is as good as away.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// About the memory of an event; of a page before any of it has come; and of an answer.
+const EVENT: usize = 256;
+const PAGE: (usize, usize) = (16 * 1024, 1024 * 1024);
+const ANSWER: usize = 16 * 1024;
+/// Decoded, a query takes so many times what it weighs.
+const QUERY: usize = 3;
 
 /// What connects the worker's door with the clients.
 #[derive(Debug)]
@@ -28,15 +39,21 @@ pub struct Hub {
     /// Something waits to be written to the worker.
     outgoing: Notify,
     config: watch::Sender<Config>,
+    budget: Budget,
+    jwts: Jwts,
     stop: shutdown::Trigger,
 }
 
 impl Hub {
     pub fn new(config: Config) -> Arc<Self> {
+        let budget = Budget::new(config.server_memory_bytes);
+        let jwts = Jwts::of(&config.jwt_key);
         Arc::new(Self {
-            state: Mutex::default(),
+            state: Mutex::new(State::new(budget.clone())),
             outgoing: Notify::new(),
             config: watch::Sender::new(config),
+            budget,
+            jwts,
             stop: shutdown::Trigger::default(),
         })
     }
@@ -46,55 +63,97 @@ impl Hub {
         self.config.borrow().clone()
     }
 
+    /// What JWTs are judged by.
+    pub(crate) fn jwts(&self) -> &Jwts {
+        &self.jwts
+    }
+
+    /// The accounts of a connection.
+    pub fn peer(&self) -> Peer {
+        self.budget.peer()
+    }
+
+    /// Counts a page that the peer is sent.
+    pub(crate) fn page_purse(&self, peer: &Peer, access: &Access) -> Purse {
+        peer.purse(self.lock().owner(class_of(access)))
+    }
+
+    /// Counts what is nobody's.
+    pub(crate) fn purse(&self) -> Purse {
+        self.budget.purse()
+    }
+
     /// Becomes true when the worker says goodbye.
     pub fn shutdown(&self) -> Shutdown {
         self.stop.watch()
     }
 
-    /// Opens a stream.
+    /// Opens a stream, which is read on the connection of that peer.
     ///
     /// # Errors
     /// The worker's refusal, or the server's own when it is stopping or full.
     pub async fn open(
         &self,
+        peer: &Peer,
         access: Access,
         start: StartAt,
         format: Format,
     ) -> Result<Subscription, Refusal> {
+        credentials::look_at(self, &access)?;
         let (reply, answer) = oneshot::channel();
         {
             let mut state = self.lock();
             let open = state.streams.len() + state.pending.len();
             self.admit(open)?;
             let before_token = format.may_start_before_token();
-            let pending = Pending::Open { format, reply };
+            let (account, class) = (peer.account().clone(), class_of(&access));
+            let has_turn = state.begin_turn(&account);
+            let pending = Pending::Open { format, reply, account, class, has_turn };
             state.open(access, start, before_token, Some(FIRST_BATCH), pending);
         }
         self.outgoing.notify_one();
         answered(answer).await
     }
 
-    /// One page of a feed.
+    /// One page of a feed, counted in that purse. It is asked for when there is room for it: when what was answered
+    /// before has been read.
     ///
     /// # Errors
-    /// The server's own refusal; the worker's comes with the first part.
+    /// The worker's refusal, or the server's own.
     pub async fn page(
         &self,
+        purse: &Purse,
         access: Access,
         start: StartAt,
         asked: PageAsked,
     ) -> Result<PageParts, Refusal> {
-        if let Some(page) = self.recalled(&access, &start, asked.size).await {
-            return Ok(PageParts::Whole(Some(Box::new(page))));
+        credentials::look_at(self, &access)?;
+        let until = Instant::now() + ANSWER_TIME;
+        let mut about = (asked.size as usize).saturating_mul(EVENT).clamp(PAGE.0, PAGE.1);
+        loop {
+            timeout_at(until, purse.wait_for(about)).await.map_err(|_| no_room())?;
+            if let Some(page) = self.recalled(&access, &start, asked.size).await {
+                purse.turn(about, page.bytes);
+                return Ok(PageParts { first: Some(page), coming: None });
+            }
+            let (parts, mut coming) = mpsc::unbounded_channel();
+            {
+                let mut state = self.lock();
+                self.admit(state.pending.len())?;
+                state.page(access.clone(), start.clone(), asked, parts, purse.clone());
+            }
+            self.outgoing.notify_one();
+            let first = timeout_at(until, coming.recv()).await;
+            purse.turn(about, 0);
+            match first.map_err(|_| no_answer())? {
+                Some(part) => {
+                    return Ok(PageParts { first: Some(part?), coming: Some(coming) });
+                }
+                None if self.stop.is_pulled() => return Err(stopping()),
+                // Others were faster. It is of more than was thought.
+                None => about = about.saturating_mul(16).min(PAGE.1 * 64),
+            }
         }
-        let (parts, coming) = mpsc::unbounded_channel();
-        {
-            let mut state = self.lock();
-            self.admit(state.pending.len())?;
-            state.page(access, start, asked, parts);
-        }
-        self.outgoing.notify_one();
-        Ok(PageParts::Coming(coming))
     }
 
     /// A page that memory has, once the worker has said that nothing is missing there.
@@ -105,35 +164,48 @@ impl Hub {
         self.outgoing.notify_one();
         tokio::time::timeout(ANSWER_TIME, said).await.ok()?.ok()?;
         let recalled = self.lock().recall(access, &from)?;
-        Some(PagePart { page: recalled.page(size), goes_on: false })
+        let page = recalled.page(size);
+        Some(PagePart { bytes: page.events.bytes(), page, goes_on: false })
     }
 
-    /// The answer to a query, or what is wrong with it.
+    /// The answer to a query, and what counts it, or what is wrong with the query.
     ///
     /// # Errors
     /// As [`Hub::open`].
     pub async fn query(
         &self,
+        peer: &Peer,
         secret: Option<String>,
         ask: Ask,
-    ) -> Result<Result<Answered, Failure>, Refusal> {
-        if let Err(too) = Scales::check(&ask) {
-            return Ok(Err(too.at(Span::default())));
+    ) -> Result<Result<(Answered, Purse), Failure>, Refusal> {
+        if let Some(secret) = &secret {
+            credentials::secret(self, secret)?;
         }
+        let weight = match Scales::weigh(&ask) {
+            Ok(weight) => weight,
+            Err(too) => return Ok(Err(too.at(Span::default()))),
+        };
+        let purse = peer.purse(self.lock().owner(class_of_secret(secret.as_deref())));
+        let about = ANSWER + QUERY * weight;
+        let room = tokio::time::timeout(ANSWER_TIME, purse.wait_for(about));
+        room.await.map_err(|_| no_room())?;
         let (reply, answer) = oneshot::channel();
         {
             let mut state = self.lock();
             self.admit(state.pending.len())?;
-            state.query(secret, ask, Pending::Query { reply });
+            let pending = Pending::Query { reply, purse: purse.clone() };
+            state.query(secret, ask, pending, weight);
         }
         self.outgoing.notify_one();
-        answered(answer).await
+        Ok(answered(answer).await?.map(|answered| (answered, purse)))
     }
 
-    /// Handles a message of the worker. Must be called in the order in which they came.
-    pub fn receive(self: &Arc<Self>, message: ToServer) {
+    /// Handles a message of the worker, which came in so many bytes. Must be called in the order in which they came.
+    pub fn receive(self: &Arc<Self>, message: ToServer, bytes: usize) {
         match message {
             ToServer::Config(config) => {
+                self.budget.limit(config.server_memory_bytes);
+                self.jwts.set(&config.jwt_key);
                 self.config.send_replace(config);
             }
             ToServer::Stop => self.stop(),
@@ -141,8 +213,10 @@ impl Hub {
                 let limit = self.config.borrow().tail_memory_bytes as usize;
                 let (answer, readers, is_asked) = {
                     let mut state = self.lock();
-                    let answer = state.receive(self, message, limit);
-                    (answer, std::mem::take(&mut state.readers), !state.outgoing.is_empty())
+                    state.shed();
+                    let answer = state.receive(self, message, bytes, limit);
+                    state.go_on();
+                    (answer, std::mem::take(&mut state.readers), state.outgoing.is_due())
                 };
                 readers.into_iter().for_each(Waker::wake);
                 hand_out(answer);
@@ -157,7 +231,7 @@ impl Hub {
     /// What is to be written to the worker next, once there is something.
     pub async fn outgoing(&self) -> Vec<ToWorker> {
         loop {
-            let messages: Vec<ToWorker> = self.lock().outgoing.drain(..).collect();
+            let messages = self.lock().to_worker();
             if !messages.is_empty() {
                 return messages;
             }
@@ -168,7 +242,12 @@ impl Hub {
     /// What time alone brings about; to be called several times in a status interval.
     pub fn tick(&self) {
         let interval = Duration::from_millis(self.config.borrow().status_interval_ms);
-        self.lock().tick(clock::now(), interval);
+        {
+            let mut state = self.lock();
+            state.shed();
+            state.tick(clock::now(), interval);
+            state.go_on();
+        }
         self.outgoing.notify_one();
     }
 
@@ -205,25 +284,24 @@ impl Hub {
 
 /// The parts of a page as they come, so that one is rendered while the worker reads the next.
 #[derive(Debug)]
-pub enum PageParts {
-    /// From the worker.
-    Coming(mpsc::UnboundedReceiver<Result<PagePart, Refusal>>),
-    /// From memory; `None` once it was taken.
-    Whole(Option<Box<PagePart>>),
+pub struct PageParts {
+    first: Option<PagePart>,
+    /// The others; `None` when the page is from memory.
+    coming: Option<mpsc::UnboundedReceiver<Result<PagePart, Refusal>>>,
 }
 
 impl PageParts {
-    /// The next part. There is one until one says that none follows.
+    /// The next part. There is one until one says that none follows. The first one is there already.
     ///
     /// # Errors
-    /// The worker's refusal, or that it does not answer.
+    /// The worker's refusal, that it does not answer, or that there is no room for more: then the page ends here.
     pub async fn next(&mut self) -> Result<PagePart, Refusal> {
-        let coming = match self {
-            Self::Coming(coming) => coming,
-            Self::Whole(page) => return page.take().map(|page| *page).ok_or_else(stopping),
-        };
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
+        let Some(coming) = &mut self.coming else { return Err(stopping()) };
         match tokio::time::timeout(ANSWER_TIME, coming.recv()).await {
-            Ok(part) => part.unwrap_or_else(|| Err(stopping())),
+            Ok(part) => part.unwrap_or_else(|| Err(no_room())),
             Err(_) => Err(no_answer()),
         }
     }
@@ -254,9 +332,22 @@ impl Subscription {
 
     /// The next chunk, or the end. A reader that is patient waits until a frame is full.
     pub fn poll_next(&self, context: &Context<'_>, is_patient: bool) -> Poll<Next> {
-        let (next, room) = self.queue.poll(context, self.format.frame(), is_patient);
+        self.poll(context, is_patient, false)
+    }
+
+    /// The same, a long chunk in pieces: what is not on its way yet can be counted, and given up.
+    pub(crate) fn poll_piece(&self, context: &Context<'_>, is_patient: bool) -> Poll<Next> {
+        self.poll(context, is_patient, true)
+    }
+
+    fn poll(&self, context: &Context<'_>, is_patient: bool, in_pieces: bool) -> Poll<Next> {
+        let asked = Asked { merged: self.format.frame(), is_patient, in_pieces };
+        let (next, room) = self.queue.poll(context, asked);
         if room {
-            self.hub.lock().room(self.id);
+            let mut state = self.hub.lock();
+            state.room(self.id);
+            state.go_on();
+            drop(state);
             self.hub.outgoing.notify_one();
         }
         next
@@ -265,7 +356,11 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.hub.lock().remove(self.id);
+        {
+            let mut state = self.hub.lock();
+            state.remove(self.id);
+            state.go_on();
+        }
         self.hub.outgoing.notify_one();
     }
 }

@@ -20,11 +20,15 @@ use event_source_wire::v10::query as wire;
 use serde_json::Value;
 
 use super::headers;
-use crate::answer::{json, refused, status};
+use crate::answer::{counted, json, refused, status};
+use crate::budget::Peer;
 use crate::hub::Hub;
 use crate::{clock, credentials, request};
 
 pub(super) async fn query(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    if let Err(refusal) = credentials::look(&hub, request.headers()) {
+        return refuse(&refusal);
+    }
     let (parts, body) = match request::read(request).await {
         Ok(read) => read,
         Err(response) => return response,
@@ -41,14 +45,17 @@ pub(super) async fn query(State(hub): State<Arc<Hub>>, request: Request) -> Resp
     let ask = parse(&template.text).and_then(|block| check(&block, &template, &arguments));
     let answer = match ask {
         Ok(ask) => {
-            let answer = tokio::time::timeout(time, hub.query(secret, ask)).await;
+            let peer = Peer::of(&parts, &hub);
+            let answer = tokio::time::timeout(time, hub.query(&peer, secret, ask)).await;
             answer.unwrap_or_else(|_| Err(timed_out(time)))
         }
         Err(failure) => Ok(Err(failure)),
     };
     let elapsed = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     match answer {
-        Ok(Ok(answered)) => json(status(200), wire::answered(&answered, elapsed())),
+        Ok(Ok((answered, purse))) => {
+            counted(status(200), wire::answered(&answered, elapsed()), purse)
+        }
         Ok(Err(failure)) => fail(&failure, &template.text, elapsed()),
         Err(refusal) => refuse(&refusal),
     }

@@ -26,10 +26,11 @@ use super::expression::{self, Expression};
 use super::renderer::V4;
 use super::snapshot::{self, Question};
 use super::starts::{Follower, Starts};
-use crate::answer::{RETRY_SECONDS, json, status, stream as stream_answer};
+use crate::answer::{RETRY_SECONDS, counted, json, status, stream as stream_answer};
 use crate::body::StreamBody;
+use crate::budget::Peer;
 use crate::hub::{Format, Hub, Subscription};
-use crate::request;
+use crate::{credentials, request};
 
 const CONTENT_TYPE: &str = "application/json;charset=utf-8";
 const BUILD: HeaderValue =
@@ -97,13 +98,14 @@ fn refused(all: &[Wrong]) -> Response {
 /// Opens a stream.
 async fn follow(hub: &Arc<Hub>, starts: &Starts, request: Request) -> Result<At, Vec<Wrong>> {
     let one = |wrong| vec![wrong];
-    let (parts, body) = read(request).await.map_err(one)?;
+    let (parts, body) = read(hub, request).await.map_err(one)?;
     let fields = asked::fields(parts.uri.query())?;
     let expression = expression::parse(&body).map_err(one)?;
     let (source, of) = streamed(&expression).map_err(one)?;
     let question = question(hub, &parts, &expression, source).map_err(one)?;
     let secret = question.secret.clone();
-    let answered = question.answered(hub).await.map_err(one)?;
+    let peer = question.peer.clone();
+    let (answered, _) = question.answered(hub).await.map_err(one)?;
     let opening = opening(answered).ok_or_else(|| vec![Wrong::no_document()])?;
     let Opening { token, since, is_there } = opening;
     if matches!(expression, Expression::Get(_)) && !is_there {
@@ -112,7 +114,7 @@ async fn follow(hub: &Arc<Hub>, starts: &Starts, request: Request) -> Result<At,
     let is_python = asked::is_python(&parts.headers);
     let format = Format::of(V4 { of, fields, since });
     let access = Access { token, secret: secret.clone() };
-    let opened = hub.open(access, StartAt::Token, format).await;
+    let opened = hub.open(&peer, access, StartAt::Token, format).await;
     let response = match opened {
         Ok(subscription) => {
             let id = HeaderValue::from(subscription.id());
@@ -138,7 +140,7 @@ async fn follow(hub: &Arc<Hub>, starts: &Starts, request: Request) -> Result<At,
 
 /// A document as it is now.
 async fn document(hub: &Arc<Hub>, starts: &Starts, request: Request) -> Result<At, Wrong> {
-    let (parts, body) = read(request).await?;
+    let (parts, body) = read(hub, request).await?;
     let expression = expression::parse(&body)?;
     let Expression::Get(_) = &expression else {
         let text = "Only Get of a document or of a set is answered here: SQL does the rest.";
@@ -153,7 +155,7 @@ async fn document(hub: &Arc<Hub>, starts: &Starts, request: Request) -> Result<A
         *at = starts.take(follower, question.last_seen);
     }
     let (time, last_seen) = (question.time, question.last_seen);
-    let answered = question.answered(hub).await?;
+    let (answered, purse) = question.answered(hub).await?;
     match answered.answer {
         Answer::Version { view, row: Some(row), txn_ts, untold } => {
             // The client has heard of all that it shows when it is as of the stream's start.
@@ -161,13 +163,14 @@ async fn document(hub: &Arc<Hub>, starts: &Starts, request: Request) -> Result<A
                 snapshot::told(hub, untold.then_some(txn_ts), time).await?;
             }
             let body = answer::resource(&view, &row, txn_ts);
-            Ok((json(StatusCode::OK, body), Some(answered.txn_ts)))
+            Ok((counted(StatusCode::OK, body, purse), Some(answered.txn_ts)))
         }
         _ => Err(Wrong::no_document()),
     }
 }
 
-async fn read(request: Request) -> Result<(Parts, Bytes), Wrong> {
+async fn read(hub: &Hub, request: Request) -> Result<(Parts, Bytes), Wrong> {
+    credentials::look(hub, request.headers()).map_err(|refusal| Wrong::refused(&refusal))?;
     request::read(request).await.map_err(|response| Wrong::body(response.status().as_u16()))
 }
 
@@ -182,6 +185,7 @@ fn question<'a>(
         expression,
         ask,
         secret: asked::secret(headers)?,
+        peer: Peer::of(parts, hub),
         last_seen: asked::last_seen(headers, hub.closed())?,
         time: asked::time(headers)?,
     })

@@ -7,7 +7,7 @@ pub(crate) mod worker;
 
 use std::sync::Arc;
 
-pub(crate) use event_source_door::message::Config;
+pub(crate) use event_source_door::message::{Config, JwtKey};
 use event_source_door::message::{Batch, Changes, Opened, Tail};
 use event_source_model::cost::Cost;
 use event_source_model::event::{Event, EventType, Page, View};
@@ -26,11 +26,13 @@ pub(crate) fn config() -> Config {
     Config {
         status_interval_ms: 60_000,
         tail_memory_bytes: 1 << 20,
+        server_memory_bytes: 1 << 30,
         worker_threads: 2,
         max_clients: 100,
         max_streams: 100,
         cors_origins: String::new(),
         require_secret: false,
+        jwt_key: JwtKey::Unread,
     }
 }
 
@@ -43,6 +45,7 @@ pub(crate) fn opened(closed: i64, matched_since: i64) -> Opened {
     Opened {
         source: SOURCE,
         grant: GRANT,
+        role: 10,
         view: view(),
         position: Position::after(closed),
         start: Start { closed, seen: Vec::new() },
