@@ -3,6 +3,7 @@
 //! It guarantees that a connection over the limit gets a clear refusal rather than silence, and
 //! that a failure to accept (no descriptor left) is waited out rather than spun on.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::Response;
+use event_source_model::event::{Reason, Refusal};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor as _;
@@ -20,8 +23,10 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 
+use crate::answer::refusal;
 use crate::drive::{Driver, Streams};
 use crate::hub::Hub;
+use crate::faults::{self, Point};
 use crate::log;
 use crate::shutdown::{Busy, Shutdown};
 use crate::wire::Wire;
@@ -81,7 +86,7 @@ impl Acceptor {
             match accepted {
                 Ok((stream, _)) => {
                     backoff = Duration::from_millis(10);
-                    self.admit(stream);
+                    faults::caught("a connection", || self.admit(stream));
                 }
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
@@ -94,6 +99,7 @@ impl Acceptor {
     }
 
     fn admit(&self, stream: TcpStream) {
+        faults::pass(Point::Accept);
         let place = Place::take(&self.clients);
         let limit = self.hub.config().max_clients as usize;
         if place.number > limit + REFUSED_IN_WORDS {
@@ -103,6 +109,7 @@ impl Acceptor {
         let this = self.clone();
         let connection = Connection { _place: place, _busy: self.busy.clone() };
         tokio::spawn(async move {
+            faults::pass(Point::Connection);
             let stop = this.hub.shutdown();
             let served = this.serve(stream, Arc::new(connection), over, stop);
             if over {
@@ -138,7 +145,7 @@ impl Acceptor {
                 request.extensions_mut().insert(OverLimit);
             }
             // Boxed, so that it leaves nothing behind in the stream that it answers with.
-            Box::pin(router.clone().oneshot(request.map(Body::new)))
+            Box::pin(answered(router.clone(), request.map(Body::new)))
         });
         let wire = Wire::new(stream);
         let mut driver = Driver::new(wire.clone());
@@ -166,6 +173,18 @@ async fn farewell(mut stop: Shutdown, is_leaving: Arc<AtomicBool>) {
     // say theirs first.
     tokio::time::sleep(FAREWELL).await;
     is_leaving.store(true, Ordering::Relaxed);
+}
+
+/// A handler that panics answers 500.
+async fn answered(router: Router, request: Request<Body>) -> Result<Response, Infallible> {
+    let handled = faults::handled("a request", async {
+        faults::pass(Point::Handler);
+        router.oneshot(request).await
+    });
+    handled.await.unwrap_or_else(|| {
+        let fault = Refusal::new(Reason::Internal, "a fault of the server");
+        Ok(refusal(&fault))
+    })
 }
 
 /// How HTTP is spoken.

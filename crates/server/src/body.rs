@@ -13,6 +13,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::faults::{self, Point};
 use crate::hub::{self, Broken, Next, Subscription};
 
 #[derive(Debug)]
@@ -78,6 +79,7 @@ impl Body for StreamBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        faults::pass(Point::Body);
         if let Pace::Flush { is_due } = &mut self.pace
             && std::mem::take(is_due)
         {

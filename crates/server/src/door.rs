@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use crate::faults::{self, Point};
 use crate::hub::Hub;
 
 /// What one read takes from the pair.
@@ -164,7 +165,17 @@ async fn write(mut to: OwnedWriteHalf, hub: &Hub) -> Result<(), DoorError> {
     loop {
         let mut bytes = Vec::new();
         for message in hub.outgoing().await {
-            frame::push(&mut bytes, &message)?;
+            // By itself first: one that cannot be sent fails alone.
+            let mut one = Vec::new();
+            let pushed = faults::caught("a message to the worker", || {
+                faults::pass(Point::Door);
+                frame::push_within(&mut one, &message, frame::MAX_REQUEST)
+            });
+            match pushed {
+                Some(Ok(())) => bytes.append(&mut one),
+                Some(Err(FrameError::Damaged(error))) => return Err(FrameError::from(error).into()),
+                Some(Err(FrameError::TooLong(_))) | None => hub.cannot_send(&message),
+            }
         }
         to.write_all(&bytes).await?;
     }

@@ -4,12 +4,12 @@
 //! judges those that it sees again, since it does not trust this process; by a shared secret it alone can. Callable
 //! from any thread.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use event_source_door::message::JwtKey;
 use event_source_jwt::{Invalid, Key, Verifier, look};
 
-use crate::clock;
+use crate::{clock, faults};
 
 /// The judge, by the key that the worker has read.
 #[derive(Debug, Default)]
@@ -65,6 +65,6 @@ impl Jwts {
     }
 
     fn lock(&self) -> MutexGuard<'_, Judge> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        faults::lock(&self.0)
     }
 }

@@ -16,6 +16,7 @@
 //!   another's
 //! - [`health`]: for load balancers
 //! - [`credentials`], [`request`]: what a request says; [`jwts`]: whether a JWT is worth asking about
+//! - [`faults`]: what a panic ends, and what it does not
 //! - [`budget`]: what is held in memory, and by whom
 //! - [`answer`], [`body`], [`websocket`], [`cors`]: what a response says
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@ mod credentials;
 mod directus;
 pub mod door;
 mod drive;
+pub mod faults;
 mod health;
 pub mod hub;
 mod jwts;

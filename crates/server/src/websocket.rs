@@ -17,6 +17,7 @@ use bytes::Bytes;
 use crate::accept::Connection;
 use crate::answer::http_error;
 use crate::cors;
+use crate::faults::{self, Point};
 use crate::hub::Hub;
 
 /// Longer than any message that a protocol of ours takes.
@@ -50,6 +51,7 @@ where
     let connection = parts.extensions.get::<Arc<Connection>>().cloned();
     let upgrade = upgrade.max_message_size(LONGEST_MESSAGE).max_frame_size(LONGEST_MESSAGE);
     Ok(upgrade.on_upgrade(move |socket| async move {
+        faults::pass(Point::Socket);
         serve(Socket { socket, is_heard: true }).await;
         drop(connection);
     }))

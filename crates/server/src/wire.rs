@@ -15,6 +15,8 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use crate::faults;
+
 /// With so much a write is worth its price: a frame of HTTP/2 with its head, and a little more.
 const FULL: usize = 20 * 1024;
 
@@ -75,7 +77,7 @@ impl Wire {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().expect("no holder of the socket's lock panics")
+        faults::lock(&self.0)
     }
 }
 

@@ -18,12 +18,14 @@ use event_source_wire::shown::Shown;
 
 use super::memory::Held;
 use super::queue::Chunk;
+use super::recover::fault;
 use super::renderer::Format;
 use super::sighting::{self, Sighting};
 use super::state::State;
 use super::stream::{Phase, Stream, StreamId};
 use crate::budget::Account;
 use crate::clock;
+use crate::faults::{self, Point};
 
 impl State {
     /// Hands a tail to every live stream that sees something of it, and keeps it.
@@ -45,7 +47,7 @@ impl State {
             let Some(followers) = self.followers.get(&seen[0].source) else { continue };
             let (first, last) = (seen[0].position(&tail), seen[seen.len() - 1].position(&tail));
             for (format, ids) in &followers.formats {
-                let mut shared: Option<Result<Vec<Arc<Chunk>>, Damaged>> = None;
+                let mut shared: Option<Result<Vec<Arc<Chunk>>, Unwritten>> = None;
                 for id in ids {
                     let Some(stream) = self.streams.get_mut(*id) else { continue };
                     if stream.phase != Phase::Live {
@@ -83,7 +85,7 @@ impl State {
         self.memory.push(tail, memory_limit);
         self.end_over(over);
         for (id, why) in damaged {
-            self.end(id, &unreadable(why));
+            self.end(id, &why.refusal());
         }
         for id in slow {
             self.fall_behind(id);
@@ -112,7 +114,7 @@ impl State {
             Ok(()) => stream.enter(Phase::Live, self.looked_at.get(&stream.collection)),
             Err(Stopped::Full) if stream.queue.has_room() => self.wait_for_turn(id),
             Err(Stopped::Full) => {}
-            Err(Stopped::Damaged(why)) => self.end(id, &unreadable(why)),
+            Err(Stopped::Unwritten(why)) => self.end(id, &why.refusal()),
         }
     }
 
@@ -133,7 +135,7 @@ impl State {
         stream.push(&chunks);
         stream.came(count);
         if let Some(damaged) = damaged {
-            return self.end(id, &unreadable(damaged));
+            return self.end(id, &damaged.refusal());
         }
         if is_of_log {
             stream.advance(batch.position);
@@ -176,7 +178,7 @@ impl State {
     }
 
     /// The worker left something out of the tail: the live streams fetch it from the log.
-    fn leave_gap(&mut self) {
+    pub(super) fn leave_gap(&mut self) {
         let Some(end) = self.memory.end().cloned() else { return };
         let live = |s: &&mut Stream| s.phase == Phase::Live;
         let ids: Vec<StreamId> = self
@@ -199,7 +201,39 @@ impl State {
 enum Stopped {
     /// It goes on from the log when there is room.
     Full,
+    Unwritten(Unwritten),
+}
+
+/// Why events cannot be written.
+#[derive(Clone, Copy, Debug)]
+enum Unwritten {
     Damaged(Damaged),
+    Fault,
+}
+
+impl Unwritten {
+    /// The end of a stream whose events they are.
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::Damaged(damaged) => Refusal::new(Reason::Internal, damaged.to_string()),
+            Self::Fault => fault(),
+        }
+    }
+}
+
+impl From<Damaged> for Unwritten {
+    fn from(damaged: Damaged) -> Self {
+        Self::Damaged(damaged)
+    }
+}
+
+/// What a protocol writes; a panic there is its stream's alone.
+fn written<T>(write: impl FnOnce() -> Result<T, Unwritten>) -> Result<T, Unwritten> {
+    let written = faults::caught("a stream", || {
+        faults::pass(Point::Event);
+        write()
+    });
+    written.unwrap_or(Err(Unwritten::Fault))
 }
 
 /// Gives a stream what it wants of a tail in memory.
@@ -217,7 +251,7 @@ fn remember(stream: &mut Stream, held: &mut Held) -> Result<(), Stopped> {
         render_wanted(stream, tail, &seen)
     };
     let tail = &held.tail;
-    let chunks = chunks.map_err(Stopped::Damaged)?;
+    let chunks = chunks.map_err(Stopped::Unwritten)?;
     stream.push(&chunks);
     if let Some(last) = seen.last() {
         stream.advance(last.position(tail).clone());
@@ -227,7 +261,11 @@ fn remember(stream: &mut Stream, held: &mut Held) -> Result<(), Stopped> {
 }
 
 /// All that an ordinary stream sees of a tail in memory.
-fn whole(stream: &Stream, held: &mut Held, seen: &[Sighting]) -> Result<Vec<Arc<Chunk>>, Damaged> {
+fn whole(
+    stream: &Stream,
+    held: &mut Held,
+    seen: &[Sighting],
+) -> Result<Vec<Arc<Chunk>>, Unwritten> {
     let Stream { source, format, view, owner, .. } = stream;
     if let Some(chunks) = held.rendered(*source, format) {
         return Ok(chunks);
@@ -244,34 +282,36 @@ struct Rendered {
     /// Of the rows of its events, which the worker has not counted.
     bytes: u64,
     /// Where it could not be read on.
-    damaged: Option<Damaged>,
+    damaged: Option<Unwritten>,
 }
 
 /// A piece of the log, or of the rows of a snapshot, up to what of it cannot be read.
 fn render_batch(stream: &Stream, events: Events, micros: u64, is_of_log: bool) -> Rendered {
     let mut writing = stream.format.writing(&stream.view, micros, &stream.owner);
     let is_ordinary = stream.is_ordinary();
-    let (mut bytes, mut damaged) = (0, None);
-    for event in events.into_iter(stream.format.sides()) {
-        let mut event = match event {
-            Ok(event) => event,
-            Err(why) => {
-                damaged = Some(why);
-                break;
+    let mut bytes = 0;
+    let written = written(|| {
+        for event in events.into_iter(stream.format.sides()) {
+            let mut event = event?;
+            bytes += Cost::of_event(&event).bytes;
+            if is_of_log {
+                if !stream.wants(&event.position) {
+                    continue;
+                }
+                if !is_ordinary {
+                    event.position = stream.stamp(event.position);
+                }
             }
-        };
-        bytes += Cost::of_event(&event).bytes;
-        if is_of_log {
-            if !stream.wants(&event.position) {
-                continue;
-            }
-            if !is_ordinary {
-                event.position = stream.stamp(event.position);
-            }
+            writing.event(Shown::from(&event));
         }
-        writing.event(Shown::from(&event));
-    }
-    Rendered { chunks: writing.end(), bytes, damaged }
+        Ok(())
+    });
+    let chunks = match &written {
+        // What it was writing may be half an event.
+        Err(Unwritten::Fault) => Vec::new(),
+        _ => writing.end(),
+    };
+    Rendered { chunks, bytes, damaged: written.err() }
 }
 
 /// What a stream wants of a tail, rendered for it alone.
@@ -279,17 +319,19 @@ fn render_wanted(
     stream: &Stream,
     tail: &Tail,
     seen: &[Sighting],
-) -> Result<Vec<Arc<Chunk>>, Damaged> {
+) -> Result<Vec<Arc<Chunk>>, Unwritten> {
     let micros = micros(tail, stream.collection);
     let mut writing = stream.format.writing(&stream.view, micros, &stream.owner);
-    for seen in seen {
-        let position = seen.position(tail);
-        if stream.wants(position) {
-            let change = seen.decode(tail, stream.format.sides())?;
-            writing.event(shown(&stream.stamp(position.clone()), &change, seen.kind));
+    written(|| {
+        for seen in seen {
+            let position = seen.position(tail);
+            if stream.wants(position) {
+                let change = seen.decode(tail, stream.format.sides())?;
+                writing.event(shown(&stream.stamp(position.clone()), &change, seen.kind));
+            }
         }
-    }
-    Ok(writing.end())
+        Ok(writing.end())
+    })
 }
 
 /// What all ordinary streams of a source get of a tail.
@@ -300,18 +342,15 @@ fn render(
     seen: &[Sighting],
     micros: u64,
     owner: &Account,
-) -> Result<Vec<Arc<Chunk>>, Damaged> {
+) -> Result<Vec<Arc<Chunk>>, Unwritten> {
     let mut writing = format.writing(view, micros, owner);
-    for seen in seen {
-        let change = seen.decode(tail, format.sides())?;
-        writing.event(shown(seen.position(tail), &change, seen.kind));
-    }
-    Ok(writing.end())
-}
-
-/// The end of a stream whose events cannot be read.
-fn unreadable(damaged: Damaged) -> Refusal {
-    Refusal::new(Reason::Internal, damaged.to_string())
+    written(|| {
+        for seen in seen {
+            let change = seen.decode(tail, format.sides())?;
+            writing.event(shown(seen.position(tail), &change, seen.kind));
+        }
+        Ok(writing.end())
+    })
 }
 
 /// What a change of the collection took in a tail.

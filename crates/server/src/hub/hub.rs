@@ -14,12 +14,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::outgoing::{class_of, class_of_secret};
 use super::queue::{Asked, Next, Queue};
+use super::recover::About;
 use super::renderer::{Format, Pace};
 use super::state::{Answer, PagePart, Pending, State, no_room};
 use super::stream::{FIRST_BATCH, StreamId};
 use crate::budget::{Budget, Peer, Purse};
 use crate::clock;
 use crate::credentials;
+use crate::faults::{self, Point};
 use crate::jwts::Jwts;
 use crate::shutdown::{self, Shutdown};
 
@@ -211,13 +213,19 @@ impl Hub {
             ToServer::Stop => self.stop(),
             message => {
                 let limit = self.config.borrow().tail_memory_bytes as usize;
-                let (answer, readers, is_asked) = {
+                let about = About::of(&message);
+                let handled = faults::caught("a message of the worker", || {
                     let mut state = self.lock();
+                    faults::pass(Point::Message);
                     state.shed();
                     let answer = state.receive(self, message, bytes, limit);
                     state.go_on();
                     (answer, std::mem::take(&mut state.readers), state.outgoing.is_due())
-                };
+                });
+                let (answer, readers, is_asked) = handled.unwrap_or_else(|| {
+                    let mut state = self.lock();
+                    (state.recover(about), std::mem::take(&mut state.readers), true)
+                });
                 readers.into_iter().for_each(Waker::wake);
                 hand_out(answer);
                 // Most tails ask the worker for nothing: its writer need not wake up for each.
@@ -226,6 +234,23 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// A message could not be sent: the request fails. Nothing else is ever too long.
+    pub(crate) fn cannot_send(&self, message: &ToWorker) {
+        let request = match message {
+            ToWorker::Open { request, .. }
+            | ToWorker::Read { request, .. }
+            | ToWorker::Page { request, .. }
+            | ToWorker::Poll { request, .. }
+            | ToWorker::Query { request, .. } => *request,
+            ToWorker::Hello { .. }
+            | ToWorker::More { .. }
+            | ToWorker::Close { .. }
+            | ToWorker::Streams(_) => return,
+        };
+        let answer = self.lock().recover(About::Request(request));
+        hand_out(answer);
     }
 
     /// What is to be written to the worker next, once there is something.
@@ -242,12 +267,13 @@ impl Hub {
     /// What time alone brings about; to be called several times in a status interval.
     pub fn tick(&self) {
         let interval = Duration::from_millis(self.config.borrow().status_interval_ms);
-        {
+        faults::caught("a look at what time brings", || {
             let mut state = self.lock();
+            faults::pass(Point::Tick);
             state.shed();
             state.tick(clock::now(), interval);
             state.go_on();
-        }
+        });
         self.outgoing.notify_one();
     }
 
@@ -278,7 +304,7 @@ impl Hub {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("a panic under the hub's lock has ended the process's work")
+        faults::lock(&self.state)
     }
 }
 

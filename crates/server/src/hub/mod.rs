@@ -21,6 +21,7 @@
 //! - [`turns`]: which streams of a connection the log is read for; [`owners`]: what roles and credentials hold;
 //!   [`shed`]: streams that are ended because they hold too much
 //! - [`outgoing`]: what waits to be written to the worker
+//! - [`recover`]: what a panic leaves behind
 //! - [`report`]: what time alone brings about
 
 mod chunks;
@@ -32,6 +33,7 @@ mod outgoing;
 mod owners;
 mod polls;
 mod queue;
+mod recover;
 mod renderer;
 mod report;
 mod shapes;

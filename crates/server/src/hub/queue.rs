@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use event_source_model::cost::Cost;
 
 use crate::budget::Account;
+use crate::faults;
 
 /// Above this a live stream counts as slow; 256 kB is some thousand events.
 const LIMIT: usize = 256 * 1024;
@@ -180,7 +181,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().expect("no holder of the queue's lock panics")
+        faults::lock(&self.inner)
     }
 }
 

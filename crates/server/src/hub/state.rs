@@ -494,7 +494,7 @@ impl State {
         }
     }
 
-    fn refused(&mut self, request: RequestId, refusal: Refusal) -> Answer {
+    pub(super) fn refused(&mut self, request: RequestId, refusal: Refusal) -> Answer {
         self.outgoing.is_answered(request);
         match self.pending.remove(&request) {
             Some(Pending::Open { reply, account, has_turn, .. }) => {
