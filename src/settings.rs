@@ -254,6 +254,7 @@ pub fn for_server() -> Config {
         max_streams: MAX_STREAMS.get().unsigned_abs(),
         cors_origins: text(&CORS_ORIGINS),
         require_secret: require_secret(),
+        anonymous: !anonymous_role().is_empty(),
         // The worker knows it.
         jwt_key: JwtKey::Unread,
     }

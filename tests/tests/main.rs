@@ -8,6 +8,7 @@ mod browser;
 mod capture;
 mod capture_tables;
 mod capture_writers;
+mod ceiling;
 mod crash;
 mod ddl_partitions;
 mod ddl_streams;

@@ -174,6 +174,8 @@ pub struct Config {
     pub max_streams: u32,
     pub cors_origins: String,
     pub require_secret: bool,
+    /// There is a role for those who give no credential.
+    pub anonymous: bool,
     pub jwt_key: JwtKey,
 }
 

@@ -27,6 +27,8 @@ const CONNECTION: usize = 4 << 20;
 const BODIES_OF_CONNECTION: usize = 2 << 20;
 /// Of all memory: what one connection may hold at most, and bodies together.
 const PARTS: usize = 16;
+/// What a large text may have been given beyond what it needs.
+const SPARE: usize = 64 * 1024;
 /// How often it is looked whether others have given something back.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -124,14 +126,18 @@ impl Account {
 
     /// Whether it may hold more, whatever that comes to.
     pub(crate) fn has_room(&self) -> bool {
-        self.has_room_beside(0, 0)
+        self.has_room_for(0)
     }
 
-    /// Whether it may hold `more`, when `own` of what it holds does not count.
+    /// Whether it may hold so much more.
+    pub(crate) fn has_room_for(&self, more: usize) -> bool {
+        self.has_room_beside(0, more)
+    }
+
+    /// The same, when `own` of what it holds is in nobody's way on the connection.
     fn has_room_beside(&self, own: usize, more: usize) -> bool {
-        let used = self.0.used.load(Relaxed).saturating_sub(own);
-        let free = self.0.pool.free();
-        used < self.0.most && used + more <= free
+        let used = self.0.used.load(Relaxed);
+        used.saturating_sub(own) < self.0.most && used + more <= self.0.pool.free()
     }
 
     /// Bytes that it holds.
@@ -253,7 +259,7 @@ impl Purse {
         fits
     }
 
-    /// Whether there is room for so much more. What it holds itself is in nobody's way.
+    /// Whether there is room for so much more. What it holds itself does not stop its connection.
     pub(crate) fn has_room(&self, more: usize) -> bool {
         let own = self.0.bytes.load(Relaxed);
         more <= self.0.pool.free()
@@ -282,7 +288,10 @@ impl Purse {
                 &self.0
             }
         }
-        let bytes = bytes.into();
+        let mut bytes = bytes.into();
+        if bytes.capacity() - bytes.len() > SPARE {
+            bytes.shrink_to_fit();
+        }
         self.set(bytes.capacity());
         Bytes::from_owner(Kept(bytes, self))
     }

@@ -110,6 +110,20 @@ pub(crate) fn secret(hub: &Hub, text: &str) -> Result<(), Refusal> {
     if is_good { Ok(()) } else { Err(Refusal::new(Reason::Unauthorized, "invalid secret")) }
 }
 
+/// Looks at who asks a query.
+///
+/// # Errors
+/// The credential is not good, or there must be one.
+pub(crate) fn of_query(hub: &Hub, given: Option<&str>) -> Result<(), Refusal> {
+    match given {
+        Some(text) => secret(hub, text),
+        None if hub.config().anonymous => Ok(()),
+        // As the worker says it.
+        None => Err(Refusal::new(Reason::Unauthorized, "no credential was given")
+            .hint("give a secret from event_source.create_secret as Bearer")),
+    }
+}
+
 fn token(text: &str) -> Result<(), Refusal> {
     if has_form(text) {
         return Ok(());

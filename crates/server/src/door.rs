@@ -107,6 +107,10 @@ async fn read(
     loop {
         let mut tail: Option<Tail> = None;
         while let Some((message, length)) = reader.next_and_length()? {
+            if length > READ {
+                // Whoever gets it counts it.
+                purse.set(0);
+            }
             let apart = match (tail.as_mut(), message) {
                 (Some(tail), ToServer::Tail(next)) => match join(tail, next) {
                     Ok(()) => continue,

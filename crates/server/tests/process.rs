@@ -52,6 +52,7 @@ fn welcome(version: &str) -> ToServer {
         max_streams: 10,
         cors_origins: String::new(),
         require_secret: false,
+        anonymous: true,
         jwt_key: JwtKey::Unread,
     };
     ToServer::Welcome { version: version.to_owned(), config }

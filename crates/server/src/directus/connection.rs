@@ -20,7 +20,7 @@ use super::renderer::said;
 use super::request::{self, Request, Subscribe};
 use super::subscription::{Said, Subscription};
 use super::taken::Taken;
-use crate::budget::Peer;
+use crate::budget::{Peer, Purse};
 use crate::hub::{Format, Hub};
 use crate::websocket::{GOING_AWAY, Gone, Received, Socket};
 
@@ -280,7 +280,7 @@ impl Connection {
     async fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), End> {
         let uid = subscribe.uid.clone();
         match self.subscribed(subscribe).await {
-            Ok((subscribed, data)) => {
+            Ok((subscribed, data, _purse)) => {
                 let wanted = subscribed.subscription.shape.uid.clone();
                 if wanted.is_some() {
                     self.subscriptions.retain(|other| other.subscription.shape.uid != wanted);
@@ -292,11 +292,11 @@ impl Connection {
         }
     }
 
-    /// The subscription and the items that it begins with.
+    /// The subscription and the items that it begins with, and what counts those.
     async fn subscribed(
         &mut self,
         subscribe: Subscribe,
-    ) -> Result<(Subscribed, Option<String>), Problem> {
+    ) -> Result<(Subscribed, Option<String>, Purse), Problem> {
         let uid = subscribe.uid.as_ref().map(Uid::text);
         let replaces = self
             .subscriptions
@@ -310,14 +310,14 @@ impl Connection {
         let secret = self.identity.secret.clone();
         let answered = self.hub.query(&self.peer, secret.clone(), asked.ask.clone()).await;
         let answered = answered.map_err(|refusal| problem(&refusal))?;
-        let (answered, _purse) = answered.map_err(|failure| asked.problem(&failure))?;
+        let (answered, purse) = answered.map_err(|failure| asked.problem(&failure))?;
         let begun = asked.begun(answered.answer)?;
         let format = Format::of(asked.renderer());
         let access = Access { token: begun.token.clone(), secret: secret.clone() };
         let opening = self.hub.open(&self.peer, access, StartAt::Token, format.clone());
         let stream = opening.await.map_err(|refusal| problem(&refusal))?;
         let subscription = Subscription::new(asked.shape, begun.token, secret, stream);
-        Ok((Subscribed { subscription, format }, begun.data))
+        Ok((Subscribed { subscription, format }, begun.data, purse))
     }
 
     async fn say(&mut self, at: usize, said: Said) -> Result<(), End> {

@@ -13,7 +13,6 @@ use event_source_model::token::PREFIX;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::ask::who_am_i;
 use crate::budget::Peer;
 use crate::clock;
 use crate::hub::Hub;
@@ -48,9 +47,8 @@ impl Identity {
         {
             return Err(Unknown::Refused);
         }
-        match hub.query(peer, secret.clone(), who_am_i()).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => return Err(Unknown::Refused),
+        match hub.vouch(peer, secret.clone()).await {
+            Ok(()) => {}
             Err(Refusal { reason, .. }) if is_passing(reason) => return Err(Unknown::Unavailable),
             Err(_) => return Err(Unknown::Refused),
         }

@@ -68,10 +68,15 @@ impl Writing<'_> {
     pub(super) fn event(&mut self, shown: Shown<'_>) {
         let Self { format, view, micros, cutting } = self;
         let before = cutting.open.len();
+        let cost = Cost::of(shown.before.into_iter().chain(shown.after));
+        let bytes = usize::try_from(cost.bytes).unwrap_or_default();
+        if bytes > FRAME {
+            // By doubling it would be held twice.
+            cutting.open.reserve(bytes + bytes / 16 + FRAME);
+        }
         format.event(&mut cutting.open, view, shown, *micros);
         if cutting.open.len() > before {
-            let sides = shown.before.into_iter().chain(shown.after);
-            cutting.written(before, Cost { micros: *micros, ..Cost::of(sides) });
+            cutting.written(before, Cost { micros: *micros, ..cost });
         }
     }
 

@@ -8,7 +8,7 @@ use event_source_door::message::{Access, Config, PageAsked, StartAt, ToServer, T
 use event_source_model::bounds::Scales;
 use event_source_model::event::{LARGEST_PAGE, Reason, Refusal};
 use event_source_model::position::Cursor;
-use event_source_model::query::{Answered, Ask, Failure, Span};
+use event_source_model::query::{Answered, Ask, Constant, Failure, Span};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -31,6 +31,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(30);
 const EVENT: usize = 256;
 const PAGE: (usize, usize) = (16 * 1024, 1024 * 1024);
 const ANSWER: usize = 16 * 1024;
+/// A question that is longer is not read for strangers.
+const LARGE: usize = 16 * 1024;
 /// Decoded, a query takes so many times what it weighs.
 const QUERY: usize = 3;
 
@@ -180,9 +182,7 @@ impl Hub {
         secret: Option<String>,
         ask: Ask,
     ) -> Result<Result<(Answered, Purse), Failure>, Refusal> {
-        if let Some(secret) = &secret {
-            credentials::secret(self, secret)?;
-        }
+        credentials::of_query(self, secret.as_deref())?;
         let weight = match Scales::weigh(&ask) {
             Ok(weight) => weight,
             Err(too) => return Ok(Err(too.at(Span::default()))),
@@ -202,6 +202,34 @@ impl Hub {
         Ok(answered(answer).await?.map(|answered| (answered, purse)))
     }
 
+    /// Has the worker say whether somebody may ask at all, before much is done for them.
+    ///
+    /// # Errors
+    /// They may not, or it cannot be said.
+    pub async fn vouch(&self, peer: &Peer, secret: Option<String>) -> Result<(), Refusal> {
+        match self.query(peer, secret, Ask::Constant(Constant::Null)).await? {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(Refusal::new(Reason::Unauthorized, failure.message)),
+        }
+    }
+
+    /// The same, when what they ask is large: reading that costs more than asking.
+    ///
+    /// # Errors
+    /// As [`Hub::vouch`].
+    pub async fn vouch_for(
+        &self,
+        peer: &Peer,
+        secret: Option<&str>,
+        asked: &[u8],
+    ) -> Result<(), Refusal> {
+        credentials::of_query(self, secret)?;
+        if asked.len() <= LARGE {
+            return Ok(());
+        }
+        self.vouch(peer, secret.map(str::to_owned)).await
+    }
+
     /// Handles a message of the worker, which came in so many bytes. Must be called in the order in which they came.
     pub fn receive(self: &Arc<Self>, message: ToServer, bytes: usize) {
         match message {
@@ -212,7 +240,10 @@ impl Hub {
             }
             ToServer::Stop => self.stop(),
             message => {
-                let limit = self.config.borrow().tail_memory_bytes as usize;
+                let limit = {
+                    let config = self.config.borrow();
+                    config.tail_memory_bytes.min(config.server_memory_bytes / 4) as usize
+                };
                 let about = About::of(&message);
                 let handled = faults::caught("a message of the worker", || {
                     let mut state = self.lock();

@@ -163,7 +163,7 @@ impl Queue {
         let is_freed = inner.lent > 0;
         inner.lent = 0;
         let waits = asked.is_patient && inner.bytes < asked.merged && inner.end.is_none();
-        let chunk = if waits { None } else { inner.next(asked) };
+        let chunk = if waits { None } else { inner.next(asked, &self.account) };
         let is_freed = inner.settle(&self.account) || is_freed;
         let Some(chunk) = chunk else {
             if let Some(end) = inner.end {
@@ -204,11 +204,13 @@ impl Inner {
         owed < before && account.has_room()
     }
 
-    fn next(&mut self, asked: Asked) -> Option<Chunk> {
+    fn next(&mut self, asked: Asked, account: &Account) -> Option<Chunk> {
         let is_long = |chunk: &Arc<Chunk>| chunk.bytes.len() > PIECE + CRUMB;
         if asked.in_pieces && self.chunks.front().is_some_and(is_long) {
             let mut rest = Arc::unwrap_or_clone(self.chunks.pop_front()?);
-            let piece = Chunk { bytes: rest.bytes.split_to(PIECE), ..rest };
+            // By itself: what waits in a shut window must not keep the whole.
+            let bytes = account.purse().around(&*rest.bytes.split_to(PIECE));
+            let piece = Chunk { bytes, ..rest };
             // They were told with the first piece.
             (rest.events, rest.cost) = (0, Cost::default());
             self.chunks.push_front(Arc::new(rest));

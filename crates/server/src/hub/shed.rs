@@ -16,7 +16,7 @@ use super::stream::StreamId;
 /// What a stream must hold to be in the way: no more than that waits for one that is taken as it comes.
 const MUCH: usize = 64 * 1024;
 /// How often they are looked for at most.
-const OFTEN: Duration = Duration::from_millis(20);
+const OFTEN: Duration = Duration::from_millis(50);
 /// Nobody waits longer for one of which nothing is taken.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -36,17 +36,19 @@ impl State {
             return;
         }
         self.looked.short = Some(now);
-        let enough = self.budget.used() - shortage;
         let holds = |stream: &super::stream::Stream| {
             let bytes = stream.queue.bytes();
             (bytes > MUCH).then(|| (Reverse((stream.owner.used(), bytes)), stream.id))
         };
         let mut holders: Vec<_> = self.streams.values().filter_map(holds).collect();
         holders.sort_unstable();
-        for (_, id) in holders {
-            if self.budget.used() <= enough {
+        // What is on its way to a socket is given back a little later.
+        let mut freed = 0;
+        for (Reverse((_, bytes)), id) in holders {
+            if freed >= shortage {
                 return;
             }
+            freed += bytes;
             self.end_for_others(id);
         }
     }

@@ -54,6 +54,8 @@ pub(super) struct Stream {
     pub(super) owner: Account,
     /// Whose requests its reads are in turn with.
     pub(super) class: Class,
+    /// What came for it and found no room.
+    pub(super) needs: usize,
     /// Since when it waits for its turn to be read from the log.
     pub(super) waits: Option<Instant>,
     pub(super) phase: Phase,
@@ -97,6 +99,7 @@ impl Stream {
             owner: of.owner,
             class: of.class,
             waits: None,
+            needs: 0,
             phase: Phase::Full,
             position: opened.position,
             skip,

@@ -80,6 +80,7 @@ fn hub() -> Arc<Hub> {
         max_streams: 2,
         cors_origins: String::new(),
         require_secret: false,
+        anonymous: true,
         jwt_key: JwtKey::Unread,
     })
 }

@@ -15,6 +15,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
 use event_source_door::message::{Access, StartAt};
+use event_source_model::event::Refusal;
 use event_source_model::query::{Answer, Answered, Ask, EventSource, Rows, Shown, Span};
 use event_source_wire::v4::error::{Wrong, errors, is_said_in_band};
 use event_source_wire::v4::event::{self as wire, Of};
@@ -169,9 +170,17 @@ async fn document(hub: &Arc<Hub>, starts: &Starts, request: Request) -> Result<A
     }
 }
 
+/// The request with its body: whoever does not look like somebody who may ask is refused before that is read, and
+/// whoever asks much before it is understood.
 async fn read(hub: &Hub, request: Request) -> Result<(Parts, Bytes), Wrong> {
-    credentials::look(hub, request.headers()).map_err(|refusal| Wrong::refused(&refusal))?;
-    request::read(request).await.map_err(|response| Wrong::body(response.status().as_u16()))
+    let refused = |refusal: Refusal| Wrong::refused(&refusal);
+    let secret = asked::secret(request.headers())?;
+    credentials::of_query(hub, secret.as_deref()).map_err(refused)?;
+    let read = request::read(request).await;
+    let (parts, body) = read.map_err(|response| Wrong::body(response.status().as_u16()))?;
+    let peer = Peer::of(&parts, hub);
+    hub.vouch_for(&peer, secret.as_deref(), &body).await.map_err(refused)?;
+    Ok((parts, body))
 }
 
 fn question<'a>(

@@ -32,6 +32,7 @@ pub(crate) fn config() -> Config {
         max_streams: 100,
         cors_origins: String::new(),
         require_secret: false,
+        anonymous: true,
         jwt_key: JwtKey::Unread,
     }
 }
