@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, Read as _};
 
-pub(crate) use event_source_jwt::Verified;
 use event_source_door::message::JwtKey;
+pub(crate) use event_source_jwt::Verified;
 use event_source_jwt::{Key, KeyError, Verifier};
 use pgrx::pg_sys;
 
@@ -80,7 +80,8 @@ pub(crate) fn is_read_anew() -> bool {
 /// [`crate::error::Kind::Unauthorized`] when the key is another one, and when
 /// `event_source.jwt_parent_role` may not take the role.
 pub(super) fn acting(verified: &Verified) -> Result<Acting> {
-    let same_key = with_key(|key| key.is_some_and(|key| key.key().fingerprint() == verified.fingerprint));
+    let same_key =
+        with_key(|key| key.is_some_and(|key| key.key().fingerprint() == verified.fingerprint));
     let role = names::role_named(&verified.role).filter(|&role| may_be_taken(role));
     let role = role.filter(|_| same_key).ok_or_else(invalid)?;
     Ok(Acting { role, expires: Some(verified.expires) })

@@ -447,12 +447,13 @@ fn query(
 ) -> Result<ToServer> {
     // Before anything is begun for it.
     let credential = secret.map(Credential::read).transpose()?;
+    let is_known = credential.is_some();
     transaction::run(|| {
         let role = match credential {
             Some(credential) => credential.acting()?.role,
             None => source::anonymous_role()?,
         };
-        Ok(match query::answer(ask, role, told) {
+        Ok(match query::answer(ask, role, is_known, told) {
             Ok(answered) => ToServer::Answered { request, answered },
             Err(failure) => ToServer::Failed { request, failure },
         })

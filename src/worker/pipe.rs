@@ -181,6 +181,7 @@ fn without_large(tail: &Tail, longest: usize, refusal: &Refusal) -> Vec<ToServer
     });
     ended.sort_unstable();
     ended.dedup();
-    let ended = ended.into_iter().map(|source| ToServer::Ended { source, refusal: refusal.clone() });
+    let ended =
+        ended.into_iter().map(|source| ToServer::Ended { source, refusal: refusal.clone() });
     ended.chain([ToServer::Tail(rest)]).collect()
 }

@@ -42,8 +42,10 @@ pub struct Requests {
     /// What takes no time and nobody waits for.
     told: VecDeque<Task>,
     lanes: HashMap<Lane, VecDeque<(Task, usize)>>,
-    /// The lanes with something in them, each once.
+    /// The lanes with something in them, each once, but for the one whose turn it was last.
     turns: VecDeque<Lane>,
+    /// That one: whoever came meanwhile goes before it.
+    served: Option<Lane>,
     tasks: usize,
     bytes: usize,
 }
@@ -64,6 +66,11 @@ impl Requests {
         while let Some((task, bytes)) = self.came.pop_front() {
             self.sort(task, bytes, &role_of);
         }
+        if let Some(lane) = self.served.take()
+            && self.lanes.contains_key(&lane)
+        {
+            self.turns.push_back(lane);
+        }
         if let Some(task) = self.told.pop_front() {
             self.tasks -= 1;
             self.bytes -= TASK;
@@ -74,9 +81,8 @@ impl Requests {
         let (task, bytes) = waiting.pop_front()?;
         if waiting.is_empty() {
             self.lanes.remove(&lane);
-        } else {
-            self.turns.push_back(lane);
         }
+        self.served = Some(lane);
         self.tasks -= 1;
         self.bytes -= bytes;
         Some(task)
@@ -107,8 +113,9 @@ impl Requests {
                 | ToWorker::Close { .. },
             ) => return self.told.push_back(task),
         };
+        let is_served = self.served.as_ref() == Some(&lane);
         let waiting = self.lanes.entry(lane.clone()).or_default();
-        if waiting.is_empty() {
+        if waiting.is_empty() && !is_served {
             self.turns.push_back(lane);
         }
         waiting.push_back((task, bytes));

@@ -25,8 +25,8 @@ use tower::ServiceExt as _;
 
 use crate::answer::refusal;
 use crate::drive::{Driver, Streams};
-use crate::hub::Hub;
 use crate::faults::{self, Point};
+use crate::hub::Hub;
 use crate::log;
 use crate::shutdown::{Busy, Shutdown};
 use crate::wire::Wire;

@@ -27,8 +27,8 @@ const CONNECTION: usize = 4 << 20;
 const BODIES_OF_CONNECTION: usize = 2 << 20;
 /// Of all memory: what one connection may hold at most, and bodies together.
 const PARTS: usize = 16;
-/// What a large text may have been given beyond what it needs.
-const SPARE: usize = 64 * 1024;
+/// What a text may have been given beyond what it needs.
+const SPARE: usize = 4 * 1024;
 /// How often it is looked whether others have given something back.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -85,6 +85,11 @@ impl Budget {
     pub(crate) fn shortage(&self) -> usize {
         let (used, limit) = (self.used(), self.all.limit.load(Relaxed));
         if used > limit / 8 * 7 { used - limit / 4 * 3 } else { 0 }
+    }
+
+    /// Whether so little is left that nothing new should begin.
+    pub(crate) fn is_full(&self) -> bool {
+        self.all.free() < self.all.limit.load(Relaxed) / PARTS
     }
 
     /// Of a connection.
@@ -199,7 +204,10 @@ impl Peer {
 impl FromRequestParts<Arc<Hub>> for Peer {
     type Rejection = std::convert::Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        hub: &Arc<Hub>,
+    ) -> Result<Self, Self::Rejection> {
         Ok(Self::of(parts, hub))
     }
 }

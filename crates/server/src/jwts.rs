@@ -38,8 +38,9 @@ impl Jwts {
             JwtKey::Unread | JwtKey::Secret => Judge::Worker,
             JwtKey::None => Judge::Nobody,
             // What this cannot read is the worker's to say.
-            JwtKey::Public(file) => Key::from_file(file)
-                .map_or(Judge::Worker, |key| Judge::Key(Verifier::new(key))),
+            JwtKey::Public(file) => {
+                Key::from_file(file).map_or(Judge::Worker, |key| Judge::Key(Verifier::new(key)))
+            }
         };
     }
 

@@ -189,7 +189,7 @@ async fn whoever_does_not_say_who_he_is_is_let_go() {
 /// Of a role, that ends in so many seconds.
 fn jwt(seconds: i64) -> String {
     let claims = json!({ "role": "reader", "exp": support::now() / 1_000_000 + seconds });
-    format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
+    format!("eyJhbGciOiJIUzI1NiJ9.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
 
 #[tokio::test]
@@ -212,7 +212,10 @@ async fn a_jwt_that_ends_is_asked_for_again_and_its_subscription_goes_on_behind_
     let ToWorker::Open { request, access, start, .. } = worker.hears().await else {
         panic!("an Open was expected")
     };
-    assert_eq!((access.token.as_str(), access.secret), ("est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA", Some(second)));
+    assert_eq!(
+        (access.token.as_str(), access.secret),
+        ("est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA", Some(second))
+    );
     let behind =
         event_source_model::position::Cursor { history: HISTORY, position: Position::at(1010, 1) };
     assert_eq!(start, event_source_door::message::StartAt::Cursor(behind.encode()));

@@ -129,7 +129,12 @@ async fn sse_has_ids_and_a_reconnect_goes_before_the_cursor_of_the_url() {
     worker.tails(empty_tail(900, 1000)).await;
     let mut client = Client::one(worker.address).await;
     let headers = [("accept", "text/event-stream"), ("last-event-id", "new")];
-    let get = request("GET", "/v1/stream?token=est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA&cursor=old&include=prev", &headers, "");
+    let get = request(
+        "GET",
+        "/v1/stream?token=est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA&cursor=old&include=prev",
+        &headers,
+        "",
+    );
     let (response, ()) = tokio::join!(client.send(get), async {
         let (request, start) = worker.hears_open().await;
         assert_eq!(start, StartAt::Cursor("new".to_owned()));
@@ -149,7 +154,12 @@ async fn sse_has_ids_and_a_reconnect_goes_before_the_cursor_of_the_url() {
 async fn a_secret_beside_a_token_reaches_the_worker_with_it() {
     let mut worker = Worker::start(config()).await;
     let mut client = Client::one(worker.address).await;
-    let get = request("GET", "/v1/feed?token=est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA", &[("x-access-token", "ess_sssssssssssssssssssssssssssssssssssssssssss")], "");
+    let get = request(
+        "GET",
+        "/v1/feed?token=est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA",
+        &[("x-access-token", "ess_sssssssssssssssssssssssssssssssssssssssssss")],
+        "",
+    );
     let (response, ()) = tokio::join!(client.send(get), async {
         let ToWorker::Page { request, access, .. } = worker.hears().await else {
             panic!("a Page was expected")
@@ -182,18 +192,21 @@ async fn a_feed_that_waits_is_answered_by_the_first_event() {
     let mut worker = Worker::start(config()).await;
     worker.tails(empty_tail(900, 1000)).await;
     let mut client = Client::one(worker.address).await;
-    let (response, ()) = tokio::join!(client.get("/v1/feed?token=est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA&wait=60"), async {
-        let (request, ..) = worker.hears_page().await;
-        worker.pages(request, page(Vec::new(), 1000, false)).await;
-        let (request, start) = worker.hears_open().await;
-        assert_eq!(start, StartAt::Cursor(view().cursor(&Position::after(1000))));
-        worker.opens(request, opened(1000, 900)).await;
-        worker.tails(tail_of(1000, 1010, 1, "x")).await;
-        worker.hears_close().await;
-        let (request, again, _) = worker.hears_page().await;
-        assert_eq!(again, start);
-        worker.pages(request, page(vec![added(1010, 1)], 1010, false)).await;
-    });
+    let (response, ()) = tokio::join!(
+        client.get("/v1/feed?token=est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA&wait=60"),
+        async {
+            let (request, ..) = worker.hears_page().await;
+            worker.pages(request, page(Vec::new(), 1000, false)).await;
+            let (request, start) = worker.hears_open().await;
+            assert_eq!(start, StartAt::Cursor(view().cursor(&Position::after(1000))));
+            worker.opens(request, opened(1000, 900)).await;
+            worker.tails(tail_of(1000, 1010, 1, "x")).await;
+            worker.hears_close().await;
+            let (request, again, _) = worker.hears_page().await;
+            assert_eq!(again, start);
+            worker.pages(request, page(vec![added(1010, 1)], 1010, false)).await;
+        }
+    );
     assert_eq!(json(response).await["events"][0]["key"], 1);
 }
 
@@ -214,7 +227,8 @@ async fn what_is_no_route_is_said_in_json() {
     let response = client.get("/v1/feed?token=est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA&tokn=x").await;
     assert_eq!(response.status(), 400);
     assert_eq!(json(response).await["error"]["message"], "unknown parameter \"tokn\"");
-    let response = client.get("/v1/stream?token=est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA&snapshot=maybe").await;
+    let response =
+        client.get("/v1/stream?token=est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA&snapshot=maybe").await;
     let message = "parameter \"snapshot\" must be true or false";
     assert_eq!(json(response).await["error"]["message"], message);
     let response = client.get("/v1/stream").await;

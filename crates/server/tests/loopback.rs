@@ -47,7 +47,8 @@ async fn mints(worker: &mut Worker) -> Rows {
     let Ask::EventSource(EventSource { rows, watch: None, lasts: true, .. }) = ask else {
         panic!("an event source was expected, not {ask:?}")
     };
-    answers(worker, request, Answer::EventSource("est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA".to_owned())).await;
+    answers(worker, request, Answer::EventSource("est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA".to_owned()))
+        .await;
     rows
 }
 
@@ -92,14 +93,20 @@ async fn next_text(lines: &mut Lines) -> String {
 async fn a_stream_has_loopbacks_headers_and_begins_with_ok() {
     let mut worker = Worker::start(config()).await;
     let mut client = Client::one(worker.address).await;
-    let headers = [("accept", "text/event-stream"), ("authorization", "ess_sssssssssssssssssssssssssssssssssssssssssss")];
+    let headers = [
+        ("accept", "text/event-stream"),
+        ("authorization", "ess_sssssssssssssssssssssssssssssssssssssssssss"),
+    ];
     let sent = request("GET", &format!("{PATH}?_format=event-stream"), &headers, "");
     let (response, seen) = open(&mut worker, &mut client, sent).await;
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let cache = response.headers()["cache-control"].to_str().expect("ASCII");
     assert!(cache.contains("no-transform"), "{cache}");
     assert!(!response.headers().contains_key("content-encoding"));
-    assert_eq!((seen.plural.as_str(), seen.secret.as_deref()), ("Products", Some("ess_sssssssssssssssssssssssssssssssssssssssssss")));
+    assert_eq!(
+        (seen.plural.as_str(), seen.secret.as_deref()),
+        ("Products", Some("ess_sssssssssssssssssssssssssssssssssssssssssss"))
+    );
     assert_eq!(seen.start, StartAt::Token);
     assert_eq!(seen.rows.collection.text, "Product");
     assert_eq!((&seen.rows.of, &seen.rows.shown), (&Of::All, &Shown::Document));

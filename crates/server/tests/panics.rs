@@ -4,12 +4,12 @@
 mod support;
 
 use event_source_door::message::ToServer;
+use event_source_model::position::Position;
 use event_source_server::faults::{Point, arm, is_armed};
 use support::client::{Client, Line, Lines, json};
 use support::socket::ask_one;
 use support::worker::Worker;
 use support::{added, batch, config, empty_tail, opened, page, tail_of};
-use event_source_model::position::Position;
 
 const STREAM: &str = "/v1/stream?token=est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA";
 const FEED: &str = "/v1/feed?token=est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA";

@@ -42,10 +42,16 @@ fn by_secret() -> String {
 fn bad_credentials() -> Vec<String> {
     let good = jwt(60);
     let (signed, _) = good.rsplit_once('.').expect("three parts");
-    let mut bad: Vec<String> =
-        ["s", "ess_", "ess_short", "a.b.c", "..", "Ess_sssssssssssssssssssssssssssssssssssssssssss"]
-            .map(str::to_owned)
-            .into();
+    let mut bad: Vec<String> = [
+        "s",
+        "ess_",
+        "ess_short",
+        "a.b.c",
+        "..",
+        "Ess_sssssssssssssssssssssssssssssssssssssssssss",
+    ]
+    .map(str::to_owned)
+    .into();
     bad.push(format!("{SECRET}s"));
     bad.push(format!("ess_{}", "x".repeat(100_000 / 4)));
     bad.push(format!("{signed}.{}", "A".repeat(86)));
@@ -76,7 +82,9 @@ async fn bad_credentials_are_refused_on_every_route_and_never_reach_the_worker()
             assert_eq!(answer.status(), 401, "{path} {credential}");
         }
     }
-    for token in ["est_", "est_t", "est_AQAA", "est_!!!!", &format!("{TOKEN}="), &"est_A".repeat(2000)] {
+    for token in
+        ["est_", "est_t", "est_AQAA", "est_!!!!", &format!("{TOKEN}="), &"est_A".repeat(2000)]
+    {
         let body = format!(r#"{{"token":"{token}"}}"#);
         let answer = client.send(request("POST", "/v1/feed", &[], &body)).await;
         assert_eq!(answer.status(), 401, "{token}");
@@ -100,7 +108,9 @@ async fn a_good_jwt_reaches_the_worker_and_after_another_key_it_does_not() {
         });
         assert_eq!(answer.status(), 200);
     }
-    for jwt_key in [JwtKey::None, JwtKey::Public(include_bytes!("../../jwt/src/test_keys/ed.pub").to_vec())] {
+    for jwt_key in
+        [JwtKey::None, JwtKey::Public(include_bytes!("../../jwt/src/test_keys/ed.pub").to_vec())]
+    {
         let config = Config { jwt_key, ..config() };
         worker.says(&event_source_door::message::ToServer::Config(config)).await;
         let refused = async {
@@ -112,9 +122,11 @@ async fn a_good_jwt_reaches_the_worker_and_after_another_key_it_does_not() {
 
 #[tokio::test]
 async fn what_only_the_worker_can_judge_is_left_to_it() {
-    for (jwt_key, credential) in
-        [(JwtKey::Secret, by_secret()), (JwtKey::Unread, jwt(60)), (JwtKey::None, SECRET.to_owned())]
-    {
+    for (jwt_key, credential) in [
+        (JwtKey::Secret, by_secret()),
+        (JwtKey::Unread, jwt(60)),
+        (JwtKey::None, SECRET.to_owned()),
+    ] {
         let mut worker = Worker::start(Config { jwt_key, ..config() }).await;
         let mut client = Client::one(worker.address).await;
         let bearer = format!("Bearer {credential}");
@@ -134,7 +146,8 @@ async fn what_only_the_worker_can_judge_is_left_to_it() {
 #[tokio::test]
 async fn a_bad_credential_is_refused_before_the_body_comes() {
     let worker = Worker::start(with_key()).await;
-    for path in ["/v1/feed", "/v1/stream", "/feed/1", "/query/1", "/", "/api/Things/change-stream"] {
+    for path in ["/v1/feed", "/v1/stream", "/feed/1", "/query/1", "/", "/api/Things/change-stream"]
+    {
         let mut socket = TcpStream::connect(worker.address).await.expect("the server listens");
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer s\r\ncontent-length: 1000000\r\n\r\n"

@@ -302,7 +302,13 @@ async fn what_is_refused_before_the_worker_is_asked_says_why() {
         ("/stream", &[("x-last-seen-txn", "soon")], DOCUMENT, 400, "bad request"),
         ("/stream", &[("x-last-seen-txn", "9000000000000000")], DOCUMENT, 400, "bad request"),
         ("/stream", &[("x-query-timeout", "0")], DOCUMENT, 400, "bad request"),
-        ("/stream", &[("x-access-token", "ess_ooooooooooooooooooooooooooooooooooooooooooo")], DOCUMENT, 400, "bad request"),
+        (
+            "/stream",
+            &[("x-access-token", "ess_ooooooooooooooooooooooooooooooooooooooooooo")],
+            DOCUMENT,
+            400,
+            "bad request",
+        ),
     ] {
         let response = ask(&mut client, path, headers, body).await;
         assert_eq!(response.status(), status, "{path} {body}");

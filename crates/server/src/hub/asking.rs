@@ -76,7 +76,7 @@ impl State {
     }
 
     /// What is to be written to the worker now.
-    pub(super) fn to_worker(&mut self) -> Vec<ToWorker> {
+    pub(super) fn take_for_worker(&mut self) -> Vec<ToWorker> {
         let Self { outgoing, pending, reads, turns, .. } = self;
         outgoing.take(|request| match pending.get(&request) {
             Some(waits) if waits.is_wanted() => true,

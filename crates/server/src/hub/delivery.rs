@@ -159,8 +159,11 @@ impl State {
     /// Streams that wait for nothing but that it is tried again.
     pub(super) fn try_again(&mut self) {
         // Those that wait for their turn are given it.
-        let turns = self.streams.values().filter(|stream| stream.waits.is_some());
-        self.freed.extend(turns.map(|stream| stream.queue.account().clone()));
+        let waiting = self.streams.values().filter(|stream| stream.waits.is_some());
+        let mut turns: Vec<_> = waiting.map(|stream| stream.queue.account().clone()).collect();
+        turns.sort_unstable_by_key(Account::id);
+        turns.dedup_by_key(|account| account.id());
+        self.freed.append(&mut turns);
         let waits = |stream: &&Stream| {
             stream.phase == Phase::Full && stream.waits.is_none() && stream.queue.has_room()
         };

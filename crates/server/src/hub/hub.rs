@@ -12,7 +12,7 @@ use event_source_model::query::{Answered, Ask, Constant, Failure, Span};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::outgoing::{class_of, class_of_secret};
+use super::outgoing::{Class, class_of, class_of_secret};
 use super::queue::{Asked, Next, Queue};
 use super::recover::About;
 use super::renderer::{Format, Pace};
@@ -31,6 +31,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(30);
 const EVENT: usize = 256;
 const PAGE: (usize, usize) = (16 * 1024, 1024 * 1024);
 const ANSWER: usize = 16 * 1024;
+/// Requests of a class that may always wait.
+const FEW: usize = 64;
 /// A question that is longer is not read for strangers.
 const LARGE: usize = 16 * 1024;
 /// Decoded, a query takes so many times what it weighs.
@@ -104,11 +106,12 @@ impl Hub {
         format: Format,
     ) -> Result<Subscription, Refusal> {
         credentials::look_at(self, &access)?;
+        self.has_memory()?;
         let (reply, answer) = oneshot::channel();
         {
             let mut state = self.lock();
             let open = state.streams.len() + state.pending.len();
-            self.admit(open)?;
+            self.admit(&state, open, class_of(&access))?;
             let before_token = format.may_start_before_token();
             let (account, class) = (peer.account().clone(), class_of(&access));
             let has_turn = state.begin_turn(&account);
@@ -132,6 +135,7 @@ impl Hub {
         asked: PageAsked,
     ) -> Result<PageParts, Refusal> {
         credentials::look_at(self, &access)?;
+        self.has_memory()?;
         let until = Instant::now() + ANSWER_TIME;
         let mut about = (asked.size as usize).saturating_mul(EVENT).clamp(PAGE.0, PAGE.1);
         loop {
@@ -143,7 +147,7 @@ impl Hub {
             let (parts, mut coming) = mpsc::unbounded_channel();
             {
                 let mut state = self.lock();
-                self.admit(state.pending.len())?;
+                self.admit(&state, state.pending.len(), class_of(&access))?;
                 state.page(access.clone(), start.clone(), asked, parts, purse.clone());
             }
             self.outgoing.notify_one();
@@ -183,6 +187,7 @@ impl Hub {
         ask: Ask,
     ) -> Result<Result<(Answered, Purse), Failure>, Refusal> {
         credentials::of_query(self, secret.as_deref())?;
+        self.has_memory()?;
         let weight = match Scales::weigh(&ask) {
             Ok(weight) => weight,
             Err(too) => return Ok(Err(too.at(Span::default()))),
@@ -194,7 +199,8 @@ impl Hub {
         let (reply, answer) = oneshot::channel();
         {
             let mut state = self.lock();
-            self.admit(state.pending.len())?;
+            let class = class_of_secret(secret.as_deref());
+            self.admit(&state, state.pending.len(), class)?;
             let pending = Pending::Query { reply, purse: purse.clone() };
             state.query(secret, ask, pending, weight);
         }
@@ -287,7 +293,7 @@ impl Hub {
     /// What is to be written to the worker next, once there is something.
     pub async fn outgoing(&self) -> Vec<ToWorker> {
         loop {
-            let messages = self.lock().to_worker();
+            let messages = self.lock().take_for_worker();
             if !messages.is_empty() {
                 return messages;
             }
@@ -323,15 +329,36 @@ impl Hub {
         self.lock().stop(&stopping());
     }
 
-    fn admit(&self, load: usize) -> Result<(), Refusal> {
+    /// At the ceiling nothing begins: those who hold most are being ended.
+    fn has_memory(&self) -> Result<(), Refusal> {
+        if self.budget.is_full() {
+            return Err(Refusal::new(Reason::Unavailable, "the server is short of memory")
+                .hint("event_source.server_memory limits it; try again later"));
+        }
+        Ok(())
+    }
+
+    /// Whether one more may be asked of the worker, where so many are open or wait already.
+    fn admit(&self, state: &State, load: usize, class: Class) -> Result<(), Refusal> {
         if self.stop.is_pulled() {
             return Err(stopping());
         }
-        if load >= self.config.borrow().max_streams as usize {
+        let most = self.config.borrow().max_streams as usize;
+        if load >= most {
             return Err(Refusal::new(Reason::LimitExceeded, "too many streams")
                 .hint("event_source.max_streams limits them; try again later"));
         }
+        // Those who come together, or without a credential, leave room for others.
+        if state.outgoing.waiting(class) >= (most / 2).max(FEW) {
+            return Err(Refusal::new(Reason::LimitExceeded, "too many requests wait")
+                .hint("try again later"));
+        }
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn state_for_tests(&self) -> MutexGuard<'_, State> {
+        self.lock()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

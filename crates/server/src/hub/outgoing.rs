@@ -75,10 +75,21 @@ impl Outgoing {
     }
 
     /// Sends a request when it is its turn. The weight is about its bytes.
-    pub(super) fn ask(&mut self, class: Class, request: RequestId, message: ToWorker, weight: usize) {
+    pub(super) fn ask(
+        &mut self,
+        class: Class,
+        request: RequestId,
+        message: ToWorker,
+        weight: usize,
+    ) {
         let waiting = self.classes.entry(class).or_default();
         waiting.requests.push_back((request, message, weight));
         self.may_go_on(class);
+    }
+
+    /// How many requests of a class wait for their turn.
+    pub(super) fn waiting(&self, class: Class) -> usize {
+        self.classes.get(&class).map_or(0, |waiting| waiting.requests.len())
     }
 
     /// The worker has answered a request to the end.

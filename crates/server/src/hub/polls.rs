@@ -299,14 +299,14 @@ mod tests {
     fn what_nobody_polls_any_more_is_followed_no_longer() {
         let mut state = State::new(Budget::new(1 << 30));
         state.was_read_to_its_end(access("t"), &end_of_log(10));
-        assert!(state.to_worker().is_empty(), "one page is no poll");
+        assert!(state.take_for_worker().is_empty(), "one page is no poll");
         state.was_read_to_its_end(access("t"), &end_of_log(10));
-        assert!(matches!(*state.to_worker(), [ToWorker::Open { first: None, .. }]));
+        assert!(matches!(*state.take_for_worker(), [ToWorker::Open { first: None, .. }]));
         state.follows(&access("t"), opened());
         state.stop_following(Instant::now());
-        assert!(state.to_worker().is_empty(), "it was asked for just now");
+        assert!(state.take_for_worker().is_empty(), "it was asked for just now");
         state.stop_following(Instant::now() + LINGER * 2);
-        assert_eq!(state.to_worker(), [ToWorker::Close { grant: GRANT }]);
+        assert_eq!(state.take_for_worker(), [ToWorker::Close { grant: GRANT }]);
         assert!(state.polls.feeds.is_empty());
     }
 
@@ -330,11 +330,11 @@ mod tests {
             state.was_read_to_its_end(access("t"), &end_of_log(10));
         }
         state.follows(&access("t"), opened());
-        state.to_worker();
+        state.take_for_worker();
         let cursor = Cursor { history: 1, position: Position::after(10) };
         let mut first = state.poll(&access("t"), &cursor).expect("memory has it");
         let mut others = [(); 2].map(|()| state.poll(&access("t"), &cursor).expect("as before"));
-        let [ToWorker::Poll { request, grants }] = &*state.to_worker() else {
+        let [ToWorker::Poll { request, grants }] = &*state.take_for_worker() else {
             panic!("a question was expected");
         };
         assert_eq!(*grants, [GRANT]);
@@ -343,7 +343,7 @@ mod tests {
         state.ask_for_polls();
         assert_eq!(first.try_recv(), Ok(()));
         assert!(others.iter_mut().all(|other| other.try_recv().is_err()), "they came later");
-        let [ToWorker::Poll { request, .. }] = *state.to_worker() else {
+        let [ToWorker::Poll { request, .. }] = *state.take_for_worker() else {
             panic!("another question was expected");
         };
         state.polls.cannot_be_said(request);

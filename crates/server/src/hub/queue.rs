@@ -98,8 +98,8 @@ impl Queue {
     pub(super) fn offer(&self, chunks: &[Arc<Chunk>], readers: &mut Vec<Waker>) -> bool {
         let mut inner = self.lock();
         let size: usize = chunks.iter().map(|c| c.bytes.len()).sum();
-        let fits = inner.bytes + size <= LIMIT
-            || (inner.chunks.is_empty() && self.account.has_room());
+        let fits =
+            inner.bytes + size <= LIMIT || (inner.chunks.is_empty() && self.account.has_room());
         if !fits {
             inner.awaited = true;
             return false;

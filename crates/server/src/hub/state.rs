@@ -71,9 +71,7 @@ pub(super) enum Pending {
         purse: Purse,
     },
     /// Of a feed that is polled.
-    Follow {
-        access: Access,
-    },
+    Follow { access: Access },
     Query {
         reply: Reply<Result<Answered, Failure>>,
         /// The answer is counted in it.
@@ -446,8 +444,9 @@ fn role_class(role: u32) -> Class {
 
 /// Why there is no answer: what waits to be sent leaves no room for it.
 pub(super) fn no_room() -> Refusal {
-    Refusal::new(Reason::LimitExceeded, "too much waits to be read by this client")
-        .hint("read what was answered before, or try again later; event_source.server_memory limits it")
+    Refusal::new(Reason::LimitExceeded, "too much waits to be read by this client").hint(
+        "read what was answered before, or try again later; event_source.server_memory limits it",
+    )
 }
 
 /// Why a stream ends when the time of its token, or of the credential beside it, is over.

@@ -171,6 +171,9 @@ impl Stream {
     pub(super) fn enter(&mut self, phase: Phase, looked_at: Option<&Cost>) {
         self.settle(looked_at);
         self.phase = phase;
+        if phase != Phase::Full {
+            self.waits = None;
+        }
     }
 
     fn settle(&mut self, looked_at: Option<&Cost>) {

@@ -21,12 +21,14 @@ use event_source_wire::shown::Shown;
 use hyper::body::Body as _;
 
 use crate::body::StreamBody;
+use crate::budget::Peer;
 
 use super::{Cut, Format, Hub, Next, Pace, Renderer, Subscription};
 
 const SOURCE: u64 = 5;
 const GRANT: u64 = 6;
 const COLLECTION: u64 = 11;
+const TOKEN: &str = "est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA";
 
 /// A protocol of lines.
 #[derive(Debug)]
@@ -71,13 +73,18 @@ fn paced() -> Format {
 }
 
 fn hub() -> Arc<Hub> {
+    hub_of(2)
+}
+
+/// With so many streams at most.
+fn hub_of(max_streams: u32) -> Arc<Hub> {
     Hub::new(Config {
         status_interval_ms: 60_000,
         tail_memory_bytes: 1 << 20,
         server_memory_bytes: 1 << 30,
         worker_threads: 1,
         max_clients: 10,
-        max_streams: 2,
+        max_streams,
         cors_origins: String::new(),
         require_secret: false,
         anonymous: true,
@@ -93,7 +100,17 @@ async fn follow(hub: &Arc<Hub>, format: Format) -> Subscription {
 }
 
 async fn follow_until(hub: &Arc<Hub>, format: Format, expires: Option<i64>) -> Subscription {
-    let access = Access { token: "est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA".to_owned(), secret: None };
+    follow_on(hub, &hub.peer(), format, expires).await
+}
+
+/// A stream on the connection of that peer.
+async fn follow_on(
+    hub: &Arc<Hub>,
+    peer: &Peer,
+    format: Format,
+    expires: Option<i64>,
+) -> Subscription {
+    let access = Access { token: TOKEN.to_owned(), secret: None };
     let answering = async {
         loop {
             for message in hub.outgoing().await {
@@ -104,8 +121,8 @@ async fn follow_until(hub: &Arc<Hub>, format: Format, expires: Option<i64>) -> S
             }
         }
     };
-    let peer = hub.peer();
-    let (subscription, ()) = tokio::join!(hub.open(&peer, access, StartAt::Token, format), answering);
+    let (subscription, ()) =
+        tokio::join!(hub.open(peer, access, StartAt::Token, format), answering);
     subscription.unwrap()
 }
 
@@ -417,7 +434,7 @@ async fn streams_over_the_limit_are_refused_and_a_closed_one_makes_room() {
     let hub = hub();
     let one = follow(&hub, paced()).await;
     let _two = follow(&hub, paced()).await;
-    let access = Access { token: "est_AQAAAAEAAAAAAAAAAAAAAAAAAAAA".to_owned(), secret: None };
+    let access = Access { token: TOKEN.to_owned(), secret: None };
     let refused = hub.open(&hub.peer(), access, StartAt::Token, paced()).await;
     assert_eq!(refused.unwrap_err().reason, Reason::LimitExceeded);
     drop(one);
@@ -459,4 +476,105 @@ async fn the_worker_reads_on_for_a_stream_that_is_taken_as_it_comes_and_for_no_o
     }
     take_all(&stream);
     assert!(matches!(asked(&hub).await, Some(ToWorker::More { .. })), "it is taken again");
+}
+
+/// The reads that the worker is asked for next.
+async fn reads(hub: &Hub) -> Vec<(RequestId, Position)> {
+    let asked = tokio::time::timeout(Duration::from_secs(1), hub.outgoing()).await;
+    let read = |message| match message {
+        ToWorker::Read { request, from, .. } => Some((request, from)),
+        _ => None,
+    };
+    asked.into_iter().flatten().filter_map(read).collect()
+}
+
+/// A batch of so many megabytes, behind which there is more.
+fn megabytes(request: RequestId, rows: u32) -> (ToServer, usize) {
+    let ToServer::Batch { batch, .. } = part(request, 1000, rows, 1 << 20) else {
+        unreachable!("it is a batch")
+    };
+    let message = ToServer::Batch { request, batch: Batch { goes_on: false, ..batch } };
+    (message, (rows as usize) << 20)
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_for_a_connection_that_has_not_taken_what_it_was_given() {
+    let hub = hub_of(3);
+    let peer = hub.peer();
+    let lines = || format(Cut::Chunks, Pace::None);
+    let first = follow_on(&hub, &peer, lines(), None).await;
+    let read = reads(&hub).await;
+    let (batch, bytes) = megabytes(read[0].0, 5);
+    hub.receive(batch, bytes);
+    let second = follow_on(&hub, &peer, lines(), None).await;
+    assert_eq!(reads(&hub).await, [], "nobody takes what there is");
+    hub.tick();
+    assert_eq!(reads(&hub).await, []);
+    // A stream of another connection is read for.
+    let other = follow_on(&hub, &hub.peer(), lines(), None).await;
+    assert_eq!(reads(&hub).await.len(), 1);
+    take_all(&first);
+    assert_eq!(reads(&hub).await.len(), 2, "both go on");
+    drop((first, second, other));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_finds_no_room_is_left_in_the_log_and_read_again() {
+    let hub = hub();
+    let peer = hub.peer();
+    let lines = || format(Cut::Chunks, Pace::None);
+    let first = follow_on(&hub, &peer, lines(), None).await;
+    let mut under_way = reads(&hub).await;
+    let second = follow_on(&hub, &peer, lines(), None).await;
+    under_way.extend(reads(&hub).await);
+    assert_eq!(under_way.len(), 2);
+    for (request, _) in &under_way {
+        let (batch, bytes) = megabytes(*request, 5);
+        hub.receive(batch, bytes);
+    }
+    take(&second);
+    assert!(
+        second.poll_next(&Context::from_waker(Waker::noop()), false).is_pending(),
+        "there was no room"
+    );
+    take_all(&first);
+    let again = reads(&hub).await;
+    let starts: Vec<_> = again.iter().map(|(_, from)| from.clone()).collect();
+    assert!(starts.contains(&under_way[1].1), "it is read from where it was: {starts:?}");
+}
+
+#[tokio::test]
+async fn at_the_ceiling_nothing_begins_and_below_it_everything_does() {
+    let hub = hub();
+    let held = hub.purse();
+    held.add(1 << 30);
+    let access = || Access { token: TOKEN.to_owned(), secret: None };
+    let refused = hub.open(&hub.peer(), access(), StartAt::Token, paced()).await;
+    assert_eq!(refused.unwrap_err().reason, Reason::Unavailable);
+    drop(held);
+    follow(&hub, paced()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_which_nothing_is_taken_ends_when_another_of_its_connection_waits_for_room() {
+    let hub = hub();
+    let peer = hub.peer();
+    let lines = || format(Cut::Chunks, Pace::None);
+    let stalled = follow_on(&hub, &peer, lines(), None).await;
+    let read = reads(&hub).await;
+    let (batch, bytes) = megabytes(read[0].0, 5);
+    hub.receive(batch, bytes);
+    let waits = follow_on(&hub, &peer, lines(), None).await;
+    take(&waits);
+    // Time of the clock, not of the runtime's.
+    let ended = |hub: &Hub| {
+        let mut state = hub.state_for_tests();
+        let later = std::time::Instant::now() + Duration::from_secs(60);
+        state.shed_stalled(later);
+        state.shed_stalled(later + Duration::from_secs(60));
+        state.go_on();
+    };
+    ended(&hub);
+    assert!(ending(&stalled).starts_with("LimitExceeded"));
+    assert_eq!(reads(&hub).await.len(), 1, "the other one goes on");
 }

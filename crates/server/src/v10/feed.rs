@@ -69,9 +69,7 @@ pub(super) async fn page(
             }
         }
         match &last {
-            Some(page)
-                if page.is_cut && Instant::now() < enough && writer.bytes() < MOST_BYTES =>
-            {
+            Some(page) if page.is_cut && Instant::now() < enough && writer.bytes() < MOST_BYTES => {
                 start = StartAt::Cursor(page.view.cursor(&page.position));
             }
             Some(page) => return Ok((writer.end(page), purse)),

@@ -7,8 +7,8 @@ pub(crate) mod worker;
 
 use std::sync::Arc;
 
-pub(crate) use event_source_door::message::{Config, JwtKey};
 use event_source_door::message::{Batch, Changes, Opened, Tail};
+pub(crate) use event_source_door::message::{Config, JwtKey};
 use event_source_model::cost::Cost;
 use event_source_model::event::{Event, EventType, Page, View};
 use event_source_model::image::{Column, Image, Key, Shape};

@@ -22,11 +22,7 @@ pub(crate) fn routes() -> Router<Arc<Hub>> {
     Router::new().route("/toy/{token}", get(follow))
 }
 
-async fn follow(
-    State(hub): State<Arc<Hub>>,
-    peer: Peer,
-    Path(token): Path<String>,
-) -> Response {
+async fn follow(State(hub): State<Arc<Hub>>, peer: Peer, Path(token): Path<String>) -> Response {
     let access = Access { token, secret: None };
     match hub.open(&peer, access, StartAt::Token, Format::of(Toy)).await {
         Ok(subscription) => Body::new(StreamBody::new(subscription)).into_response(),
