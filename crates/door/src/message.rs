@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::changes::{Changes, SeenBy, TailChange};
 
 /// Raised with every change to a type below. The worker refuses a server of another version.
-pub const PROTOCOL: u32 = 8;
+pub const PROTOCOL: u32 = 9;
 
 /// Numbers a request of the server's; the answer carries it.
 pub type RequestId = u64;
@@ -58,6 +58,10 @@ pub enum ToWorker {
     Close { grant: GrantId },
     /// How many streams are open; when that changed, at most once a second.
     Streams(u32),
+    /// What the server has taken away from itself; once, when it starts.
+    Confined { landlock: bool, seccomp: bool },
+    /// The answer to `Ping`.
+    Pong,
 }
 
 /// What a stream is read at once when it is opened, unless the server's memory has it.
@@ -158,6 +162,8 @@ pub enum ToServer {
         grant: GrantId,
         refusal: Refusal,
     },
+    /// Is anybody there? Answered by `Pong`, in the order of what is said.
+    Ping,
     /// Say goodbye to the clients and exit.
     Stop,
 }

@@ -76,6 +76,17 @@ impl Door {
         }
     }
 
+    /// Says one thing before there is a runtime.
+    ///
+    /// # Errors
+    /// When the pair has ended.
+    pub fn say(&self, message: &ToWorker) -> Result<(), DoorError> {
+        let mut bytes = Vec::new();
+        frame::push(&mut bytes, message)?;
+        // Nothing but the hello was written: there is room, and it does not wait.
+        Ok(io::Write::write_all(&mut &self.stream, &bytes)?)
+    }
+
     /// Carries messages both ways until the pair ends; never returns without a reason.
     pub async fn run(self, hub: Arc<Hub>) -> DoorError {
         let stream = match UnixStream::from_std(self.stream) {

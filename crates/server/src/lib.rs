@@ -6,7 +6,7 @@
 //!
 //! # Layout, from the process to the wire
 //!
-//! - [`mod@start`]: the descriptors, the handshake, the runtime
+//! - [`mod@start`]: the descriptors, the handshake, the runtime; [`sandbox`]: what is given up before anything is read
 //! - [`mod@serve`]: everything built and run; [`shutdown`]: the planned stop
 //! - [`door`]: the messages of the worker
 //! - [`hub`]: who follows what, and what they were sent
@@ -35,6 +35,7 @@ mod loopback;
 mod native;
 mod request;
 pub mod routes;
+pub mod sandbox;
 pub mod serve;
 pub mod shutdown;
 mod start;

@@ -1,4 +1,4 @@
-//! The start: takes the descriptors that the worker left, shakes hands, builds the runtime.
+//! The start: takes the descriptors that the worker left, locks itself in, shakes hands, builds the runtime.
 
 use std::io;
 use std::net::TcpListener;
@@ -6,10 +6,11 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use event_source_door::message::Config;
+use event_source_door::message::{Config, ToWorker};
 use listenfd::ListenFd;
 
 use crate::door::{Door, DoorError};
+use crate::sandbox::{self, InForce};
 use crate::{log, routes, serve};
 
 /// The process was not started by the worker.
@@ -28,7 +29,9 @@ pub fn start() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    match Door::knock(door) {
+    // Before there is a second thread, and before anything is read.
+    let confined = sandbox::enter();
+    match introduce(door, confined) {
         Ok((door, config)) => run(door, &config, listeners),
         Err(DoorError::Closed) => ExitCode::FAILURE,
         Err(error @ DoorError::Io(_)) => {
@@ -58,6 +61,14 @@ fn descriptors() -> io::Result<(UnixStream, Vec<TcpListener>)> {
         return Err(io::Error::other("no listening socket was handed over"));
     }
     Ok((door, listeners))
+}
+
+/// Shakes hands, and says what the server has given up.
+fn introduce(door: UnixStream, confined: InForce) -> Result<(Door, Config), DoorError> {
+    let (door, config) = Door::knock(door)?;
+    let InForce { landlock, seccomp } = confined;
+    door.say(&ToWorker::Confined { landlock, seccomp })?;
+    Ok((door, config))
 }
 
 fn run(door: Door, config: &Config, listeners: Vec<TcpListener>) -> ExitCode {

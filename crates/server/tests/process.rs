@@ -71,6 +71,10 @@ fn it_serves_on_the_inherited_socket_and_ends_with_its_worker() {
     };
     assert_eq!((protocol, version.as_str()), (PROTOCOL, env!("CARGO_PKG_VERSION")));
     says(&mut door, &welcome(&version));
+    // The machine of the tests has both; what a server does without them is in `tests/tests/sandbox.rs`.
+    assert_eq!(hears(&mut door), ToWorker::Confined { landlock: true, seccomp: true });
+    says(&mut door, &ToServer::Ping);
+    assert_eq!(hears(&mut door), ToWorker::Pong);
     let mut client = TcpStream::connect(address).expect("it listens");
     client.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").expect("it reads");
     let mut line = String::new();

@@ -80,7 +80,7 @@ pub(super) struct Followers {
 pub(super) struct State {
     /// What waits to be written to the worker. Bounded: a request is refused when `max_streams`
     /// are unanswered, a stream has at most one read, two batches more for it and one close in here,
-    /// and there is at most one count of streams.
+    /// and there is at most one count of streams and one `Pong`.
     pub(super) outgoing: VecDeque<ToWorker>,
     last_request: RequestId,
     pub(super) pending: HashMap<RequestId, Pending>,
@@ -214,6 +214,7 @@ impl State {
             ToServer::Refused { request, refusal } => return self.refused(request, refusal),
             ToServer::Ended { source, refusal } => self.end_source(source, &refusal),
             ToServer::Lost { grant, refusal } => self.end_grant(grant, &refusal),
+            ToServer::Ping => self.outgoing.push_back(ToWorker::Pong),
             ToServer::Welcome { .. } | ToServer::Config(_) | ToServer::Stop => {}
         }
         Answer::None
