@@ -7,6 +7,7 @@
 //! - [`message`]: what is said
 //! - [`changes`]: the changes of a tail
 //! - [`frame`]: how it is cut into bytes
+//! - [`pulse`]: whether anybody is there
 //! - [`listen`]: where the server is to be found
 #![forbid(unsafe_code)]
 
@@ -14,3 +15,4 @@ pub mod changes;
 pub mod frame;
 pub mod listen;
 pub mod message;
+pub mod pulse;

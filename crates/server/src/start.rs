@@ -30,7 +30,7 @@ pub fn start() -> ExitCode {
         }
     };
     // Before there is a second thread, and before anything is read.
-    let confined = sandbox::enter();
+    let confined = sandbox::enter(&listeners);
     match introduce(door, confined) {
         Ok((door, config)) => run(door, &config, listeners),
         Err(DoorError::Closed) => ExitCode::FAILURE,
@@ -47,8 +47,6 @@ pub fn start() -> ExitCode {
 
 /// The door is standard input, the listeners stand behind it by the `LISTEN_FDS` convention.
 fn descriptors() -> io::Result<(UnixStream, Vec<TcpListener>)> {
-    let door = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    door.peer_addr()?;
     let mut inherited = ListenFd::from_env();
     let mut listeners = Vec::new();
     for index in 0..inherited.len() {
@@ -60,6 +58,9 @@ fn descriptors() -> io::Result<(UnixStream, Vec<TcpListener>)> {
     if listeners.is_empty() {
         return Err(io::Error::other("no listening socket was handed over"));
     }
+    // Above the sockets, so that these are told from what is the server's own by their numbers.
+    let door = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    door.peer_addr()?;
     Ok((door, listeners))
 }
 

@@ -4,6 +4,7 @@
 //! not implemented" (ENOSYS). It is added here, with the arguments that it is needed for.
 
 use std::collections::BTreeMap;
+use std::os::fd::RawFd;
 
 use libc::c_int;
 use seccompiler::SeccompCmpArgLen::{Dword, Qword};
@@ -21,7 +22,6 @@ pub const ALWAYS: &[i64] = &[
     libc::SYS_writev,
     libc::SYS_accept4,
     libc::SYS_close,
-    libc::SYS_shutdown,
     libc::SYS_getpeername,
     libc::SYS_getsockname,
     libc::SYS_getsockopt,
@@ -136,15 +136,24 @@ const OPTIONS: &[(c_int, c_int)] = &[
     (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT),
 ];
 
-/// Allowed with these arguments only, in the process of that id.
+/// What the rules need to know of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Own {
+    pub pid: u32,
+    /// The highest descriptor among the log and the listening sockets. They are lent: what is done to them is done to
+    /// the processes of PostgreSQL that share them.
+    pub last_lent: RawFd,
+}
+
+/// Allowed with these arguments only.
 ///
 /// # Errors
 /// Never, unless a rule below is wrong in itself.
-pub fn when(pid: u32) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
-    // Standard error is the log of all of PostgreSQL's processes, and they share its flags.
-    let above_stderr = || int(0, Gt, libc::STDERR_FILENO);
+pub fn when(own: Own) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
+    // Neither flags of the log nor the end of a listening socket.
+    let is_own = || int(0, Gt, own.last_lent);
     let no_code = || bits(2, libc::PROT_EXEC, 0);
-    // It connects the socket, also where `connect` is forbidden.
+    // It connects a socket, also where `connect` is forbidden.
     let no_connection = |flags| bits(flags, libc::MSG_FASTOPEN, 0);
     let threads = SeccompRule::new(vec![flags(0, THREAD | NAMESPACES, THREAD)?])?;
     let options = OPTIONS
@@ -159,13 +168,10 @@ pub fn when(pid: u32) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
                 SeccompRule::new(vec![int(1, Eq, libc::F_GETFD)?])?,
                 SeccompRule::new(vec![int(1, Eq, libc::F_SETFD)?])?,
                 SeccompRule::new(vec![int(1, Eq, libc::F_GETFL)?])?,
-                SeccompRule::new(vec![above_stderr()?, int(1, Eq, libc::F_DUPFD_CLOEXEC)?])?,
+                SeccompRule::new(vec![is_own()?, int(1, Eq, libc::F_DUPFD_CLOEXEC)?])?,
             ],
         ),
-        (
-            libc::SYS_ioctl,
-            vec![SeccompRule::new(vec![above_stderr()?, word(1, Eq, libc::FIONBIO as u64)?])?],
-        ),
+        (libc::SYS_ioctl, vec![SeccompRule::new(vec![is_own()?, word(1, Eq, libc::FIONBIO)?])?]),
         (libc::SYS_mmap, vec![SeccompRule::new(vec![no_code()?])?]),
         (libc::SYS_mprotect, vec![SeccompRule::new(vec![no_code()?])?]),
         // The names of threads.
@@ -173,8 +179,9 @@ pub fn when(pid: u32) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
         (libc::SYS_sendto, vec![SeccompRule::new(vec![no_connection(3)?])?]),
         (libc::SYS_sendmsg, vec![SeccompRule::new(vec![no_connection(2)?])?]),
         (libc::SYS_setsockopt, options),
+        (libc::SYS_shutdown, vec![SeccompRule::new(vec![is_own()?])?]),
         // How a process ends itself.
-        (libc::SYS_tgkill, vec![SeccompRule::new(vec![word(0, Eq, u64::from(pid))?])?]),
+        (libc::SYS_tgkill, vec![SeccompRule::new(vec![word(0, Eq, u64::from(own.pid))?])?]),
     ]))
 }
 

@@ -13,12 +13,12 @@ use seccompiler::{
     apply_filter,
 };
 
-use super::calls;
+use super::calls::{self, Own};
 
 /// Installs both, for this thread and those that it starts.
-pub(super) fn install() -> Result<(), Error> {
+pub(super) fn install(own: Own) -> Result<(), Error> {
     let arch = TargetArch::try_from(ARCH)?;
-    let (deadly, left) = (deadly(arch)?, left(arch)?);
+    let (deadly, left) = (deadly(arch)?, left(arch, own)?);
     // In this order: the second leaves no call that could install the first.
     apply_filter(&deadly)?;
     apply_filter(&left)
@@ -34,8 +34,8 @@ fn deadly(arch: TargetArch) -> Result<BpfProgram, BackendError> {
 }
 
 /// Allows what is listed.
-fn left(arch: TargetArch) -> Result<BpfProgram, BackendError> {
-    let mut rules = calls::when(std::process::id())?;
+fn left(arch: TargetArch, own: Own) -> Result<BpfProgram, BackendError> {
+    let mut rules = calls::when(own)?;
     rules.extend(calls::ALWAYS.iter().map(|&call| (call, Vec::new())));
     let missing = SeccompAction::Errno(libc::ENOSYS as u32);
     SeccompFilter::new(rules, missing, SeccompAction::Allow, arch)?.try_into()

@@ -15,6 +15,10 @@
 mod calls;
 mod filter;
 
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, RawFd};
+
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, Ruleset, RulesetAttr as _, RulesetError, RulesetStatus,
     Scope,
@@ -22,7 +26,7 @@ use landlock::{
 
 use crate::log;
 
-pub use calls::{ALWAYS, DEADLY, when};
+pub use calls::{ALWAYS, DEADLY, Own, when};
 
 /// What the kernel has agreed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +37,8 @@ pub struct InForce {
     pub seccomp: bool,
 }
 
-/// Gives up everything that serving does not need. There is no way back.
-pub fn enter() -> InForce {
+/// Gives up everything that serving on these sockets does not need. There is no way back.
+pub fn enter(listeners: &[TcpListener]) -> InForce {
     // In this order: the filter leaves no call that could ask for landlock.
     let landlock = match forbid_files() {
         Ok(RulesetStatus::NotEnforced) => {
@@ -49,7 +53,7 @@ pub fn enter() -> InForce {
             false
         }
     };
-    let seccomp = match filter::install() {
+    let seccomp = match filter::install(own(listeners)) {
         Ok(()) => true,
         Err(error) => {
             log::line(format_args!("warning: seccomp cannot be used: {error}"));
@@ -57,6 +61,13 @@ pub fn enter() -> InForce {
         }
     };
     InForce { landlock, seccomp }
+}
+
+/// What [`when`] needs to know.
+pub fn own(listeners: &[TcpListener]) -> Own {
+    let log = io::stderr().as_raw_fd();
+    let last_lent = listeners.iter().map(AsRawFd::as_raw_fd).fold(log, RawFd::max);
+    Own { pid: std::process::id(), last_lent }
 }
 
 /// Everything that landlock can forbid, without an exception; of it what this kernel knows.
