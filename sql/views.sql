@@ -28,9 +28,11 @@ select
     s.holder_xid,
     a.wait_event_type as holder_wait_event_type,
     a.wait_event as holder_wait_event,
+    s.state,
     s.worker_pid,
     s.server_pid,
     s.servers_started,
+    s.sandbox,
     s.streams,
     event_source.txn_time(s.published) as published_at,
     (

@@ -221,6 +221,15 @@ pub fn require_secret() -> bool {
     REQUIRE_SECRET.get()
 }
 
+/// What a server may hold in memory.
+pub fn server_memory_bytes() -> u64 {
+    1 << 30
+}
+
+pub fn worker_threads() -> u32 {
+    WORKER_THREADS.get().unsigned_abs()
+}
+
 /// What the log may keep.
 pub fn log_policy() -> Policy {
     Policy {
@@ -234,7 +243,7 @@ pub fn for_server() -> Config {
     Config {
         status_interval_ms: status_interval_ms(),
         tail_memory_bytes: u64::from(TAIL_MEMORY.get().unsigned_abs()) * 1024,
-        worker_threads: WORKER_THREADS.get().unsigned_abs(),
+        worker_threads: worker_threads(),
         max_clients: MAX_CLIENTS.get().unsigned_abs(),
         max_streams: MAX_STREAMS.get().unsigned_abs(),
         cors_origins: text(&CORS_ORIGINS),

@@ -136,6 +136,8 @@ impl Answerer {
             // Heard before; none wants an answer. The others take more than a turn.
             ToWorker::Hello { .. }
             | ToWorker::Streams(_)
+            | ToWorker::Confined { .. }
+            | ToWorker::Pong
             | ToWorker::More { .. }
             | ToWorker::Open { .. }
             | ToWorker::Read { .. }

@@ -22,6 +22,9 @@ pub struct Pipe {
     written: usize,
     /// What one read takes.
     buffer: Box<[u8]>,
+    signs: u64,
+    /// The socket had no room the last time.
+    is_stuck: bool,
 }
 
 impl Pipe {
@@ -33,6 +36,8 @@ impl Pipe {
             out: Vec::new(),
             written: 0,
             buffer,
+            signs: 0,
+            is_stuck: false,
         }
     }
 
@@ -50,8 +55,14 @@ impl Pipe {
         while self.written < self.out.len() {
             match self.socket.write(&self.out[self.written..]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(n) => self.written += n,
+                Ok(n) => {
+                    self.written += n;
+                    // Only the server makes room.
+                    self.signs += u64::from(self.is_stuck);
+                    self.is_stuck = false;
+                }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    self.is_stuck = true;
                     self.forget_written();
                     return Ok(());
                 }
@@ -75,6 +86,20 @@ impl Pipe {
         }
     }
 
+    /// Grows whenever the server has shown that it is alive: it said something, or read what stood in the way of more.
+    pub fn signs(&self) -> u64 {
+        self.signs
+    }
+
+    /// Whether something came that was not read yet.
+    pub fn has_unread(&self) -> bool {
+        let mut byte = 0u8;
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        // SAFETY: an open socket, and room for one byte.
+        let n = unsafe { libc::recv(self.fd(), (&raw mut byte).cast(), 1, flags) };
+        n > 0
+    }
+
     /// Whether something waits to be written.
     pub fn wants_write(&self) -> bool {
         !self.out.is_empty()
@@ -90,7 +115,10 @@ impl Pipe {
         loop {
             match self.socket.read(&mut self.buffer) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(n) => self.reader.feed(&self.buffer[..n]),
+                Ok(n) => {
+                    self.signs += 1;
+                    self.reader.feed(&self.buffer[..n]);
+                }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
