@@ -28,6 +28,7 @@ mod harness;
 mod hostile;
 mod images;
 mod jwt;
+mod kills;
 mod large;
 mod large_values;
 mod lifecycle;
