@@ -221,8 +221,8 @@ pub fn require_secret() -> bool {
     REQUIRE_SECRET.get()
 }
 
-/// What a server may hold in memory.
-pub fn server_memory_bytes() -> u64 {
+/// How much memory each server may hold, in bytes.
+pub fn server_memory() -> u64 {
     1 << 30
 }
 

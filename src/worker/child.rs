@@ -40,8 +40,7 @@ impl Server {
             .env_clear()
             .env("LISTEN_FDS", sockets.len().to_string())
             .current_dir("/");
-        let limit =
-            confine::address_space(settings::server_memory_bytes(), settings::worker_threads());
+        let limit = confine::address_space(settings::server_memory(), settings::worker_threads());
         let mut given = Given::new(sockets, limit);
         // SAFETY: between fork and exec only calls that are safe after fork: no allocation, no
         // lock, no PostgreSQL.
