@@ -266,8 +266,10 @@ impl Process {
                         return End::Lost(error.to_string());
                     }
                 }
-                Beat::Gone if !with_pipe(|pipe| pipe.has_unread()) => return End::Hangs,
-                Beat::Late | Beat::Gone => State::NoAnswer.enter(self.place),
+                // It may have answered: it is the worker that does not read while it has enough to do.
+                Beat::Late | Beat::Gone if with_pipe(|pipe| pipe.has_unread()) => {}
+                Beat::Late => State::NoAnswer.enter(self.place),
+                Beat::Gone => return End::Hangs,
             }
             settler.turn();
             let mut looked = Looked::default();

@@ -56,7 +56,8 @@ fn raw_status() -> TableIterator<
         worker.and_then(|w| pid(w.server_pid.load(SeqCst))),
         worker.map(|w| w.servers_started.load(SeqCst) as i64),
         worker.map(|w| w.published.load(SeqCst)),
-        worker.map(|w| w.streams.load(SeqCst) as i32),
+        // As many as the server says that there are.
+        worker.map(|w| i32::try_from(w.streams.load(SeqCst)).unwrap_or(i32::MAX)),
         loaded_first(),
         segment as i32,
         raised(floor::oldest()),
