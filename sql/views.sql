@@ -65,5 +65,7 @@ from event_source.raw_status() as s
 cross join event_source.raw_prepared() as p
 left join pg_catalog.pg_stat_activity as a on a.pid = s.holder_pid;
 comment on view event_source.status is 'the closed timestamp and who holds it, the log and who keeps it from becoming smaller, the worker';
+comment on column event_source.status.state is 'what the worker does: serving while its server answers; null without a worker';
+comment on column event_source.status.sandbox is 'what holds the server process: no_new_privs, rlimits, oom_score_adj, landlock, seccomp';
 
 grant select on event_source.changes, event_source.collections, event_source.status to public;

@@ -226,6 +226,10 @@ pub fn server_memory() -> u64 {
     1 << 30
 }
 
+pub fn max_streams() -> u32 {
+    MAX_STREAMS.get().unsigned_abs()
+}
+
 pub fn worker_threads() -> u32 {
     WORKER_THREADS.get().unsigned_abs()
 }
@@ -245,7 +249,7 @@ pub fn for_server() -> Config {
         tail_memory_bytes: u64::from(TAIL_MEMORY.get().unsigned_abs()) * 1024,
         worker_threads: worker_threads(),
         max_clients: MAX_CLIENTS.get().unsigned_abs(),
-        max_streams: MAX_STREAMS.get().unsigned_abs(),
+        max_streams: max_streams(),
         cors_origins: text(&CORS_ORIGINS),
         require_secret: require_secret(),
     }

@@ -163,6 +163,7 @@ impl Answerer {
     ) -> Result<Opened> {
         let published = tailer.published();
         let sources = &mut self.sources;
+        sources.check_room()?;
         transaction::run(|| {
             let reading = Reading::begin()?;
             let epoch = rights::epoch();

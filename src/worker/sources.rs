@@ -13,8 +13,9 @@ use event_source_model::source::{Definition, Source};
 use super::grants::{Grants, Held};
 use super::review::Round;
 use super::rights::{self, Epoch};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::matching::Matcher;
+use crate::settings;
 use crate::source::{self, Credential};
 
 /// How long a source without streams is kept.
@@ -120,6 +121,19 @@ impl Sources {
         let known = self.ids.contains_key(definition);
         let table = if known { None } else { source::relation_of(definition.collection)? };
         Ok(table.is_some_and(rights::watch_table) || credentials)
+    }
+
+    /// Whether there is room for one more stream. The server keeps to its limit by itself, and follows no more than as many
+    /// again for feeds that are polled; one that somebody has taken over need not.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn check_room(&self) -> Result<()> {
+        if self.streams < 2 * u64::from(settings::max_streams()) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::LimitExceeded, "too many streams")
+            .hint("event_source.max_streams limits them; try again later"))
     }
 
     /// Whether there is nothing to match a change against.

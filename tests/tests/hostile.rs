@@ -242,6 +242,25 @@ fn no_flood_of_a_server_fills_its_worker() {
 }
 
 #[test]
+fn no_server_opens_more_streams_than_it_may() {
+    let mut ground = Ground::new();
+    ground.cluster.set("event_source.max_streams", "100");
+    ground.cluster.reload();
+    let mut client = ground.cluster.connect();
+    let query = "SELECT current_setting('event_source.max_streams')";
+    wait_until("the setting to be read", LONG, || {
+        client.query_one(query, &[]).unwrap().get::<_, String>(0) == "100"
+    });
+    let harm = "open without end";
+    let since = ground.unleash(harm, 1);
+    ground.is_done(harm, since);
+    let told = fs::read(ground.report()).unwrap();
+    let refused = told.windows(16).filter(|at| at == b"too many streams").count();
+    assert!((300..500).contains(&refused), "{refused} of 500 were refused");
+    ground.serves_again(harm);
+}
+
+#[test]
 fn no_message_of_a_server_ends_its_worker_whatever_is_in_it() {
     let mut ground = Ground::new();
     let seeds = std::env::var("HOSTILE_SEED").map_or(0, |seed| seed.parse().unwrap());

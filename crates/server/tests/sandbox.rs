@@ -3,6 +3,7 @@
 //! A test starts this program again with the name of an attempt. There it is made twice over: free, where it has to
 //! succeed, so that a refusal in the sandbox says something, and in the sandbox.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
+#![allow(clippy::print_stdout, reason = "how an attempt tells the test what came of it")]
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -13,6 +14,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -48,6 +50,17 @@ const ATTEMPTS: &[(&str, End, Try)] = &[
     ("open the program itself", Refused, || {
         let program = std::env::current_exe().unwrap();
         Box::new(|| File::open(program).map(drop))
+    }),
+    ("open a file in a thread that was there before", Refused, || {
+        let (go, goes) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || {
+            goes.recv().unwrap();
+            File::open("/proc/self/maps").map(drop)
+        });
+        Box::new(move || {
+            go.send(()).unwrap();
+            thread.join().unwrap()
+        })
     }),
     ("make a file", Refused, || Box::new(|| File::create(folder().join("made")).map(drop))),
     ("remove a file", Refused, || {

@@ -10,18 +10,18 @@ use std::env::consts::ARCH;
 
 use seccompiler::{
     BackendError, BpfProgram, Error, SeccompAction, SeccompFilter, SeccompRule, TargetArch,
-    apply_filter,
+    apply_filter_all_threads,
 };
 
 use super::calls::{self, Own};
 
-/// Installs both, for this thread and those that it starts.
+/// Installs both, for all threads that there are and will be: an allocator may have started its own.
 pub(super) fn install(own: Own) -> Result<(), Error> {
     let arch = TargetArch::try_from(ARCH)?;
     let (deadly, left) = (deadly(arch)?, left(arch, own)?);
     // In this order: the second leaves no call that could install the first.
-    apply_filter(&deadly)?;
-    apply_filter(&left)
+    apply_filter_all_threads(&deadly)?;
+    apply_filter_all_threads(&left)
 }
 
 /// Ends the process, with all its threads and at once.

@@ -1,12 +1,12 @@
 //! What the server takes away from itself, before it reads a byte of the network.
 //!
-//! It guarantees that from [`enter`] on this thread, and every thread that it starts, opens no file, makes no socket,
+//! It guarantees that from [`enter`] on the process opens no file, makes no socket,
 //! connects to nothing, starts no program and sends no signal to another process, whatever its memory has been made to
 //! do. What it still needs is open already: the door, the listening sockets, standard error. The worker has taken away
 //! before `exec` what a process can be denied from outside (`src/worker/confine.rs`).
 //!
-//! Runs on the main thread, before there is another one: landlock holds for the thread that asks for it and for those
-//! that it starts later.
+//! Runs on the main thread, before it starts another one: landlock holds for the thread that asks for it and for those
+//! that it starts later. What an allocator has started already is held by seccomp alone.
 //!
 //! - [`calls`]: the system calls that are left; [`filter`]: as a filter for the kernel
 //!

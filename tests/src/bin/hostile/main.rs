@@ -57,6 +57,7 @@ fn main() {
         "ask and never read" => bytes::never_read(&mut attack),
         "ask for what swells" => bytes::swell(&mut attack),
         "say what wants no answer" => bytes::unanswered(&mut attack),
+        "open without end" => steal::open_without_end(&mut attack),
         "end the sockets" => bytes::end_sockets(&mut attack),
         "send random messages" => messages::any(&mut attack),
         "end anywhere" => messages::end_anywhere(&mut attack),

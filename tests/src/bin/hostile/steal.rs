@@ -69,6 +69,18 @@ pub(crate) fn steal(attack: &mut Attack) {
     }
 }
 
+/// More streams than its settings allow, and none of them is closed.
+pub(crate) fn open_without_end(attack: &mut Attack) {
+    attack.hello();
+    let answers = attack.listen();
+    let access = Access { token: attack.token.clone(), secret: None };
+    for request in 1..=500 {
+        let (access, start) = (access.clone(), StartAt::Token);
+        attack.say(&ToWorker::Open { request, access, start, before_token: true, first: None });
+        hear(&answers, request);
+    }
+}
+
 /// Waits for the last part of an answer.
 fn hear(answers: &Receiver<ToServer>, wanted: RequestId) {
     let begun = Instant::now();
