@@ -5,7 +5,7 @@
 # The long runs test what users get, and may take as long as they are told to.
 LONG = PROFILE=release NEXTEST_PROFILE=long
 
-.PHONY: help setup demo test unit inside outside lint check-versions private install package release-sql bench bench-guard nemesis crash fuzz large endurance
+.PHONY: help setup demo test unit inside outside lint check-versions private install package release-sql bench bench-guard nemesis crash kills fuzz large endurance
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -31,6 +31,10 @@ outside: ## only real clusters with real clients; TESTS=lifecycle chooses
 crash: setup ## the crash matrix; CRASH_ROUNDS (200), CRASH_SEED (the date)
 	@CRASH_ROUNDS=$${CRASH_ROUNDS:-200} CRASH_SEED=$${CRASH_SEED:-$$(date +%s)} \
 		$(LONG) TESTS="crash:: --no-capture" tools/test.sh outside
+
+kills: setup ## the server killed under load; KILLS (1,000), KILLS_SEED (the date)
+	@KILLS=$${KILLS:-1000} KILLS_SEED=$${KILLS_SEED:-$$(date +%s)} \
+		$(LONG) TESTS="kills:: --no-capture" tools/test.sh outside
 
 nemesis: setup ## the weighted random machine; NEMESIS_SECONDS (1800), NEMESIS_SEED (the date)
 	@NEMESIS_SECONDS=$${NEMESIS_SECONDS:-1800} NEMESIS_SEED=$${NEMESIS_SEED:-$$(date +%s)} \

@@ -17,8 +17,8 @@ INSERT INTO product (name, shelf, price, stock) VALUES
 
 SELECT event_source.capture('product');
 
--- Who reads without a token does so as a role.
-CREATE ROLE visitor;
+-- Whoever reads does so as a role: tokens act as the one that made them, secrets as the one that they are for.
+CREATE ROLE visitor LOGIN;
 GRANT SELECT ON product TO visitor;
 
 -- One working day after the other: deliveries, sales, new prices, things moved and sold out.

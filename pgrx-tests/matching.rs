@@ -350,7 +350,7 @@ mod tests {
         matcher.add(2, &filtered(Set::Collection, "c1 > 0", &[(1, "c1")])).unwrap();
         let matches = matcher.matches(&change(None, row(&[int(1)])));
         assert_eq!(*matches.seen_by, [(2, Add)]);
-        assert_eq!(matches.failed[0].1.kind, Kind::LimitExceeded);
+        assert_eq!(matches.failed[0].1.kind, Kind::TookTooMuch);
         assert!(matches.failed[0].1.message.contains("took more than"), "{:?}", matches.failed);
         run("select pg_sleep(0.01)");
     }
@@ -370,7 +370,15 @@ mod tests {
         let mine = Definition { role: role.clone(), ..mine };
         assert_eq!(see(&mine, None, row(&[int(1)])), Some(Add));
         let secret = filtered(Set::Collection, "public.secret(c1)", &[(1, "c1")]);
-        let mut evaluator = Evaluator::open(&Definition { role, ..secret }).unwrap();
+        let secret = Definition { role, ..secret };
+        let refused = Evaluator::open(&secret).unwrap_err();
+        assert_eq!(refused.kind, Kind::InsufficientPrivilege);
+        let expected = "permission denied for function public.secret(integer) to role \"narrow\"";
+        assert_eq!(refused.message, expected);
+        // What is taken back while it is open is refused by PostgreSQL.
+        run("grant execute on function secret to narrow");
+        let mut evaluator = Evaluator::open(&secret).unwrap();
+        run("revoke execute on function secret from narrow");
         let refused = evaluator.evaluate(&change(None, row(&[int(1)]))).unwrap_err();
         assert_eq!(refused.message, "permission denied for function secret");
     }

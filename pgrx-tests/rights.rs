@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
 #[pgrx::pg_schema]
+#[allow(clippy::disallowed_methods, reason = "in a test a transaction id costs nothing")]
 mod tests {
     use pgrx::prelude::*;
 
@@ -12,13 +13,20 @@ mod tests {
         Spi::connect_mut(|client| client.update(sql, None, &[]).map(|_| ())).unwrap();
     }
 
-    /// Whether a command counts: as a change of catalogs, and as one of credentials.
-    fn counts(sql: &str) -> (bool, bool) {
+    /// What has changed: the catalogs, credentials, code.
+    fn changed(sql: &str) -> [bool; 3] {
         let before = rights::epoch();
         run(sql);
         rights::hear();
-        let Epoch { catalogs, credentials } = rights::epoch();
-        (catalogs != before.catalogs, credentials != before.credentials)
+        let Epoch { catalogs, credentials, code } = rights::epoch();
+        [catalogs != before.catalogs, credentials != before.credentials, code != before.code]
+    }
+
+    /// Whether a command counts: as a change of catalogs, and as one of credentials.
+    fn counts(sql: &str) -> (bool, bool) {
+        let [catalogs, credentials, code] = changed(sql);
+        assert!(!code, "{sql}: no filter is watched");
+        (catalogs, credentials)
     }
 
     fn watch(table: &str) {
@@ -72,11 +80,54 @@ mod tests {
             "insert into event_source.revocation (token_id) values (1)",
             "delete from event_source.revocation",
             "truncate event_source.revocation",
+            "select event_source.rotate_key()",
+            "delete from event_source.signing_key",
             "insert into event_source.secret (hash, role) values (sha256('x'), 'reader')",
             "update event_source.secret set expires_at = now()",
             "set session_replication_role = replica; delete from event_source.secret",
         ] {
             assert_eq!(counts(sql), (false, true), "{sql}");
+        }
+    }
+
+    #[pg_test]
+    fn what_a_filter_calls_counts_and_what_none_calls_does_not() {
+        run("create schema s; create domain s.d as int check (value > 0); create domain s.other as int;
+             create function s.f(int) returns bool language plpgsql immutable as 'begin return true; end';
+             create function s.g(int) returns bool language plpgsql immutable as 'begin return true; end';
+             create table t (id int primary key); create role reader");
+        watch("t");
+        let table = crate::pg::relation::Relation::open(
+            Spi::get_one::<pg_sys::Oid>("select 't'::regclass::oid").unwrap().unwrap(),
+            pg_sys::AccessShareLock as pg_sys::LOCKMODE,
+        );
+        let filter = event_source_model::source::Filter {
+            expression: "s.f(id) and id::s.d > 0".to_owned(),
+            columns: vec![(1, "id".to_owned())],
+        };
+        // SAFETY: reads the session's state.
+        let role = unsafe { pg_sys::GetUserId() };
+        let calls = source::filter::calls(&filter, role, &table).unwrap();
+        assert!(rights::watch_code(calls.places()));
+        assert!(!rights::watch_code(calls.places()), "each once");
+        for sql in [
+            "revoke execute on function s.f from public",
+            "alter function s.f(int) volatile",
+            "alter function s.f(int) owner to reader",
+            "create or replace function s.f(int) returns bool language plpgsql immutable as 'begin return false; end'",
+            "alter domain s.d owner to reader",
+            "alter domain s.d set default 5",
+        ] {
+            assert!(changed(sql)[2], "{sql}");
+        }
+        for sql in [
+            "alter function s.g(int) volatile",
+            "create function s.h() returns int language sql as 'select 1'",
+            "drop function s.h()",
+            "alter domain s.other set default 5",
+            "create table x (id int)",
+        ] {
+            assert!(!changed(sql)[2], "{sql}");
         }
     }
 }

@@ -117,14 +117,33 @@ end
 $$;
 revoke all on function event_source.unwatch(regclass, bigint) from public;
 
+-- API: private. The table of another owner whose collection has this name or plural, in whatever case. Queries write
+-- `Product` for `product`: nobody may put a collection of his own in the place of another's.
+create function event_source.called(relation regclass, word text) returns regclass stable
+    language sql set search_path = pg_catalog, pg_temp as $$
+    select c.relation
+    from event_source.capture c
+    join pg_class theirs on theirs.oid = c.relation
+    join pg_class ours on ours.oid = called.relation
+    where theirs.relowner <> ours.relowner
+        and lower(called.word) in (lower(c.name), lower(c.plural))
+    order by c.relation
+    limit 1
+$$;
+revoke all on function event_source.called(regclass, text) from public;
+
 -- API: private. Makes a capture, or finds it; true if something is captured anew.
 create function event_source.register(relation regclass, name text, plural text) returns boolean volatile
     language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    known    event_source.capture;
-    wanted   text := register.name;
-    taken_by regclass;
-    capture  bigint;
+    known     event_source.capture;
+    wanted    text := register.name;
+    qualified text := (
+        select format('%s.%s', n.nspname, c.relname)
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where c.oid = register.relation);
+    taken_by  regclass;
+    capture   bigint;
 begin
     if wanted = '' or register.plural = '' then
         raise exception using errcode = 'invalid_parameter_value', message = 'a collection''s name must not be empty';
@@ -141,19 +160,35 @@ begin
     end if;
 
     if wanted is null and known.id is null then
-        select case when exists (select from event_source.capture o where o.name = c.relname)
-            then format('%s.%s', n.nspname, c.relname) else c.relname end
+        select case when event_source.called(register.relation, c.relname) is not null
+                or exists (select from event_source.capture o where o.name = c.relname)
+            then qualified else c.relname end
         into wanted
-        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        from pg_class c
         where c.oid = register.relation;
+    end if;
+    if plural is null and known.id is null then
+        plural := case when event_source.called(register.relation, wanted || 's') is null
+            then wanted else qualified end || 's';
     end if;
     select c.relation into taken_by
     from event_source.capture c
     where c.name = wanted and c.relation <> register.relation;
-    if found then
+    if taken_by is null and wanted is distinct from known.name then
+        taken_by := event_source.called(register.relation, wanted);
+    end if;
+    if taken_by is not null then
         raise exception using errcode = 'duplicate_object',
             message = format('the name "%s" is that of the collection of table %s', wanted, taken_by),
             hint = 'choose another one: event_source.capture(..., name => ...)';
+    end if;
+    if plural is distinct from known.plural then
+        taken_by := event_source.called(register.relation, plural);
+    end if;
+    if taken_by is not null then
+        raise exception using errcode = 'duplicate_object',
+            message = format('the plural "%s" is that of the collection of table %s', plural, taken_by),
+            hint = 'choose another one: event_source.capture(..., plural => ...)';
     end if;
 
     if known.id is not null then
@@ -166,7 +201,7 @@ begin
     -- triggers may be left of a capture that this database does not know, after a restore
     perform event_source.unregister(register.relation);
     insert into event_source.capture (relation, name, plural, key_numbers, key_names)
-    select register.relation, wanted, coalesce(register.plural, wanted || 's'), k.numbers, k.names
+    select register.relation, wanted, register.plural, k.numbers, k.names
     from event_source.primary_key(register.relation) k
     returning id into capture;
     insert into event_source.keyed

@@ -46,7 +46,8 @@ as 'MODULE_PATHNAME', 'raw_changes_wrapper';
 create function event_source.raw_status(
     out closed bigint, out last bigint, out holder_pid int, out holder_xid xid,
     out worker_pid int, out server_pid int, out servers_started bigint, out published bigint, out streams int,
-    out loaded_first boolean, out segment int, out oldest bigint, out stuck int[]
+    out loaded_first boolean, out segment int, out oldest bigint, out stuck int[],
+    out state text, out sandbox text[]
 )
 -- One row: taken for a thousand, the view on it would be worth compiling to the planner, for seconds.
 returns setof record rows 1

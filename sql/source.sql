@@ -86,11 +86,14 @@ language c volatile parallel unsafe
 as 'MODULE_PATHNAME', 'event_source_credentials_changed';
 revoke all on function event_source.credentials_changed() from public;
 
+create trigger credentials_changed after insert or update or delete on event_source.signing_key
+for each statement execute function event_source.credentials_changed();
 create trigger credentials_changed after insert or update or delete on event_source.revocation
 for each statement execute function event_source.credentials_changed();
 create trigger credentials_changed after insert or update or delete on event_source.secret
 for each statement execute function event_source.credentials_changed();
 -- However the row came: by replication, or in a restore. TRUNCATE sends the message itself.
+alter table event_source.signing_key enable always trigger credentials_changed;
 alter table event_source.revocation enable always trigger credentials_changed;
 alter table event_source.secret enable always trigger credentials_changed;
 

@@ -29,9 +29,11 @@ select
     s.holder_xid,
     a.wait_event_type as holder_wait_event_type,
     a.wait_event as holder_wait_event,
+    s.state,
     s.worker_pid,
     s.server_pid,
     s.servers_started,
+    s.sandbox,
     s.streams,
     event_source.txn_time(s.published) as published_at,
     (
@@ -64,5 +66,7 @@ from event_source.raw_status() as s
 cross join event_source.raw_prepared() as p
 left join pg_catalog.pg_stat_activity as a on a.pid = s.holder_pid;
 comment on view event_source.status is 'the closed timestamp and who holds it, the log and who keeps it from becoming smaller, the worker';
+comment on column event_source.status.state is 'what the worker does: serving while its server answers; null without a worker';
+comment on column event_source.status.sandbox is 'what holds the server process: no_new_privs, rlimits, oom_score_adj, landlock, seccomp';
 
 grant select on event_source.changes, event_source.collections, event_source.status to public;

@@ -40,6 +40,10 @@ pub enum Kind {
     EvaluationFailed,
     /// Too much for one token or one statement.
     LimitExceeded,
+    /// Its expressions took too much time or memory.
+    TookTooMuch,
+    /// Too much in one expression, however long one waits.
+    TooComplex,
     /// Somebody holds a lock that was waited for too long.
     Contended,
     /// Cannot be done in this kind of transaction.
@@ -122,7 +126,9 @@ impl Kind {
             Self::PositionGone | Self::HistoryChanged => E::ERRCODE_SNAPSHOT_TOO_OLD,
             Self::SourceGone | Self::SchemaChanged => E::ERRCODE_UNDEFINED_TABLE,
             Self::EvaluationFailed => E::ERRCODE_DATA_EXCEPTION,
-            Self::LimitExceeded => E::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Self::LimitExceeded | Self::TookTooMuch | Self::TooComplex => {
+                E::ERRCODE_PROGRAM_LIMIT_EXCEEDED
+            }
             Self::Contended => E::ERRCODE_LOCK_NOT_AVAILABLE,
             Self::WrongTransaction => E::ERRCODE_ACTIVE_SQL_TRANSACTION,
             Self::Corrupted => E::ERRCODE_DATA_CORRUPTED,
@@ -138,6 +144,7 @@ impl Kind {
             | Self::UndefinedColumn
             | Self::FeatureNotSupported
             | Self::SnapshotTooOld
+            | Self::TooComplex
             | Self::WrongTransaction => Reason::InvalidRequest,
             Self::InvalidToken => Reason::InvalidToken,
             Self::InvalidCursor => Reason::InvalidCursor,
@@ -150,7 +157,7 @@ impl Kind {
             Self::NotCaptured | Self::SourceGone => Reason::SourceGone,
             Self::SchemaChanged => Reason::SchemaChanged,
             Self::EvaluationFailed => Reason::EvaluationFailed,
-            Self::LimitExceeded => Reason::LimitExceeded,
+            Self::LimitExceeded | Self::TookTooMuch => Reason::LimitExceeded,
             Self::Contended => Reason::Contended,
         }
     }

@@ -3,11 +3,14 @@
 //! They must be read on the main thread of a PostgreSQL process; the server gets a copy of those it
 //! needs through the door.
 
+mod surface;
+
 use std::ffi::{CStr, CString};
+use std::fmt::Display;
 use std::time::Duration;
 
 use event_source_door::listen;
-use event_source_door::message::Config;
+use event_source_door::message::{Config, JwtKey};
 use event_source_model::net::Sequence;
 use event_source_model::ring::Policy;
 use pgrx::prelude::*;
@@ -37,6 +40,7 @@ static EXPRESSION_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(150);
 static EXPRESSION_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
 static SOURCE_TIME: GucSetting<i32> = GucSetting::<i32>::new(100);
 static ROLE_TIME: GucSetting<i32> = GucSetting::<i32>::new(200);
+static SERVER_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
 
 /// Defines the settings; called once, in the postmaster.
 pub fn init() {
@@ -171,6 +175,14 @@ pub fn init() {
         GucFlags::UNIT_MS,
     );
     number(
+        c"event_source.server_memory",
+        c"How much memory each server may hold.",
+        c"Near it, those who hold most of it are told to come again, and a larger row than a third of it is not sent.",
+        &SERVER_MEMORY,
+        (64 * 1024, i32::MAX),
+        GucFlags::UNIT_KB,
+    );
+    number(
         c"event_source.retention",
         c"How long changes are kept in the log.",
         c"They go a segment at a time, so some stay a sixth longer.",
@@ -187,6 +199,7 @@ pub fn init() {
         GucFlags::UNIT_KB,
     );
     rights();
+    surface::init();
     controls::init();
 }
 
@@ -250,13 +263,25 @@ unsafe extern "C-unwind" fn check_listen(
     _source: pg_sys::GucSource::Type,
 ) -> bool {
     // SAFETY: the server passes the address of a C string, or of null.
+    unsafe { checked(value, listen::parse) }
+}
+
+/// The body of a check hook: whether the new value can be read, and if not, why.
+///
+/// # Safety
+/// `value` is the address of a C string or of null, as a check hook gets it.
+unsafe fn checked<T, E: Display>(
+    value: *mut *mut std::ffi::c_char,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> bool {
+    // SAFETY: as the caller promises.
     let text = unsafe {
         if (*value).is_null() {
             return true;
         }
         CStr::from_ptr(*value).to_string_lossy()
     };
-    let Err(error) = listen::parse(&text) else { return true };
+    let Err(error) = parse(&text) else { return true };
     let detail = CString::new(error.to_string().replace('\0', "")).expect("no NUL is left");
     // SAFETY: where a check hook leaves its detail; the copy lives as long as the message.
     unsafe { pg_sys::GUC_check_errdetail_string = pg_sys::pstrdup(detail.as_ptr()) };
@@ -369,6 +394,14 @@ pub fn require_secret() -> bool {
     REQUIRE_SECRET.get()
 }
 
+pub fn max_streams() -> u32 {
+    MAX_STREAMS.get().unsigned_abs()
+}
+
+pub fn worker_threads() -> u32 {
+    WORKER_THREADS.get().unsigned_abs()
+}
+
 /// What the log may keep.
 pub fn log_policy() -> Policy {
     Policy {
@@ -377,16 +410,29 @@ pub fn log_policy() -> Policy {
     }
 }
 
+/// How much memory each server may hold, in bytes.
+pub fn server_memory() -> u64 {
+    u64::from(SERVER_MEMORY.get().unsigned_abs()) * 1024
+}
+
 /// What the server needs to know.
 pub fn for_server() -> Config {
+    let max_clients = MAX_CLIENTS.get().unsigned_abs();
     Config {
         status_interval_ms: status_interval_ms(),
         tail_memory_bytes: u64::from(TAIL_MEMORY.get().unsigned_abs()) * 1024,
-        worker_threads: WORKER_THREADS.get().unsigned_abs(),
-        max_clients: MAX_CLIENTS.get().unsigned_abs(),
-        max_streams: MAX_STREAMS.get().unsigned_abs(),
+        server_memory_bytes: server_memory(),
+        worker_threads: worker_threads(),
+        max_clients,
+        max_streams: max_streams(),
         cors_origins: text(&CORS_ORIGINS),
         require_secret: require_secret(),
+        limits: surface::limits(max_clients),
+        protocols: surface::protocols(),
+        allowed_hosts: surface::allowed_hosts(),
+        has_anonymous_role: !anonymous_role().is_empty(),
+        // The worker knows it.
+        jwt_key: JwtKey::Unread,
     }
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Code of users runs in the cage: finds calls of PostgreSQL's function manager, parser, planner, executor and SPI in
-# files that tools/outside-the-cage.txt does not name, and names in it that are there for nothing.
+# files that src/cage/outside.txt does not name, and names in it that are there for nothing.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 cd "$ROOT"
@@ -10,7 +10,7 @@ calls+='|ExecEvalExpr|ExecInitExpr|FormIndexDatum|BuildIndexInfo|RelationGetInde
 calls+='|transformExpr|raw_parser|parse_expression|expression_planner|eval_const|direct_function_call|fmgr_info'
 calls+='|DomainHasConstraints|RelationGetPartitionKey'
 
-list=tools/outside-the-cage.txt
+list=src/cage/outside.txt
 failed=0
 named=$(sed -E '/^(#|$)/d; s/ .*//' $list | sort)
 found=$(grep -rlE "$calls" src --include='*.rs' | grep -v '^src/cage/' | sort)

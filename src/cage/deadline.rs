@@ -158,7 +158,7 @@ unsafe extern "C-unwind" fn tick() {
     let next = if left == 0 { TICK } else { TICK.min(Duration::from_nanos(left)) };
     // SAFETY: the id is registered; PostgreSQL's handlers may set timers.
     unsafe {
-        enable_timeout_after(TIMEOUT.load(Relaxed) as c_int, next.as_millis().max(1) as c_int)
+        enable_timeout_after(TIMEOUT.load(Relaxed) as c_int, next.as_millis().max(1) as c_int);
     };
 }
 

@@ -55,7 +55,7 @@ fn is_open() -> bool {
 ///
 /// # Errors
 /// Those of `body`; [`Kind::EvaluationFailed`] for whatever the code raised, [`Kind::Contended`] when a lock was waited
-/// for too long, [`Kind::LimitExceeded`] when it took too much time or memory.
+/// for too long, [`Kind::TookTooMuch`] when it took too much time or memory.
 pub(crate) fn run<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     run_for(settings::expression_timeout(), body)
 }
@@ -79,7 +79,7 @@ pub(crate) fn run_for<T>(longest: Duration, body: impl FnOnce() -> Result<T>) ->
     match passed {
         Passed::Nothing => outcome,
         Passed::Time => Err(Error::new(
-            Kind::LimitExceeded,
+            Kind::TookTooMuch,
             format!(
                 "the expressions of the event source took more than {} ms",
                 longest.as_millis()
@@ -87,7 +87,7 @@ pub(crate) fn run_for<T>(longest: Duration, body: impl FnOnce() -> Result<T>) ->
         )
         .hint("use a cheaper filter, or ask for event_source.expression_timeout to be raised")),
         Passed::Memory => Err(Error::new(
-            Kind::LimitExceeded,
+            Kind::TookTooMuch,
             "the expressions of the event source took too much memory",
         )
         .hint("use a cheaper filter, or ask for event_source.expression_memory to be raised")),

@@ -90,6 +90,10 @@ pub struct Worker {
     pub servers_started: AtomicU64,
     pub server_pid: AtomicI32,
     pub streams: AtomicU32,
+    /// What it does, see `worker::state`.
+    pub state: AtomicU32,
+    /// What its server says it has given up, see `worker::confined`.
+    pub confined: AtomicU32,
 }
 
 static SHARED: AtomicPtr<Shared> = AtomicPtr::new(ptr::null_mut());

@@ -16,7 +16,7 @@ pub struct WaitSet {
     set: *mut pg_sys::WaitEventSet,
     /// Where the socket is in it.
     socket: i32,
-    for_room: bool,
+    events: u32,
 }
 
 impl WaitSet {
@@ -33,20 +33,21 @@ impl WaitSet {
             pg_sys::AddWaitEventToSet(set, death, no_socket, none, nothing);
             pg_sys::AddWaitEventToSet(set, pg_sys::WL_SOCKET_READABLE, socket, none, nothing)
         };
-        Self { set, socket, for_room: false }
+        Self { set, socket, events: pg_sys::WL_SOCKET_READABLE }
     }
 
-    /// Waits for the latch, until the socket can be read (and written), or for whole milliseconds to pass;
-    /// ends with the postmaster.
-    pub fn wait(&mut self, for_room: bool, timeout: Duration) {
+    /// Waits for the latch, until the socket can be read, or written, or for whole milliseconds to pass; ends with the
+    /// postmaster. A socket is waited for in one way at least: to be read when in no other.
+    pub fn wait(&mut self, for_room: bool, for_bytes: bool, timeout: Duration) {
         let timeout = timeout.as_millis().min(60_000) as std::ffi::c_long;
         // SAFETY: the set is this one's, and so is the latch; one event is written.
         unsafe {
-            if for_room != self.for_room {
-                let room = if for_room { pg_sys::WL_SOCKET_WRITEABLE } else { 0 };
-                let events = pg_sys::WL_SOCKET_READABLE | room;
-                pg_sys::ModifyWaitEvent(self.set, self.socket, events, std::ptr::null_mut());
-                self.for_room = for_room;
+            let room = if for_room { pg_sys::WL_SOCKET_WRITEABLE } else { 0 };
+            let bytes = if for_bytes || !for_room { pg_sys::WL_SOCKET_READABLE } else { 0 };
+            if room | bytes != self.events {
+                self.events = room | bytes;
+                let none = std::ptr::null_mut();
+                pg_sys::ModifyWaitEvent(self.set, self.socket, self.events, none);
             }
             let mut happened: pg_sys::WaitEvent = std::mem::zeroed();
             let why = pg_sys::PG_WAIT_EXTENSION;

@@ -28,18 +28,27 @@ use crate::source;
 /// not full by then says where to go on; what needs more than its pages is refused.
 const PAGE: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_millis(500);
+/// The same for those who give no credential, of whom there may be many.
+const LONGEST_OF_NOBODY: Duration = PAGE;
 
-/// Answers a query as a role, in a transaction. What was committed up to `told` is known to every follower.
+/// Answers a query as a role, in a transaction, for somebody who has given a credential or not. What was committed up
+/// to `told` is known to every follower.
 ///
 /// # Errors
 /// It names what is not there, what the role may not see, or it takes too long.
-pub(crate) fn answer(ask: &Ask, role: pg_sys::Oid, told: Option<i64>) -> Result<Answered, Failure> {
+pub(crate) fn answer(
+    ask: &Ask,
+    role: pg_sys::Oid,
+    is_known: bool,
+    told: Option<i64>,
+) -> Result<Answered, Failure> {
     // The server has weighed it, but the server is not trusted.
     Scales::check(ask).map_err(|too| too.at(Span::default()))?;
     let reading = Reading::begin().map_err(|error| failure(error, Span::default()))?;
-    let until = Instant::now() + LONGEST;
+    let longest = if is_known { LONGEST } else { LONGEST_OF_NOBODY };
+    let until = Instant::now() + longest;
     let told = told.unwrap_or(reading.closed);
-    let mut answering = Answering { role, until, told, reads: 0, bytes: 0 };
+    let mut answering = Answering { role, until, longest, told, reads: 0, bytes: 0 };
     let answer = answering.answer(ask)?;
     let Answering { reads, bytes, .. } = answering;
     Ok(Answered { answer, txn_ts: reading.closed, reads, bytes })
@@ -57,6 +66,7 @@ struct Next {
 struct Answering {
     role: pg_sys::Oid,
     until: Instant,
+    longest: Duration,
     told: i64,
     reads: u64,
     bytes: u64,
@@ -236,7 +246,7 @@ impl Answering {
         if Instant::now() <= self.until {
             return Ok(());
         }
-        let message = format!("the query took more than {} ms", LONGEST.as_millis());
+        let message = format!("the query took more than {} ms", self.longest.as_millis());
         Err(Failure::new(Fault::TimeOut, message, span)
             .hint("ask for fewer rows, or for those of an index"))
     }
@@ -322,6 +332,7 @@ pub(super) fn failure(error: Error, span: Span) -> Failure {
         Kind::InsufficientPrivilege | Kind::Unauthorized => Fault::PermissionDenied,
         Kind::InvalidParameter | Kind::InvalidToken | Kind::InvalidCursor => Fault::InvalidArgument,
         Kind::Contended => Fault::Contended,
+        Kind::TookTooMuch => Fault::TimeOut,
         _ => Fault::InvalidQuery,
     };
     let message = match error.detail {

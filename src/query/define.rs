@@ -31,6 +31,8 @@ pub(super) fn define(rows: &Rows, asked: Asked<'_>) -> Result<Definition, Failur
     let (collection, index) = resolve(rows, &rows.of, asked.role)?;
     let table = collection.relation;
     let span = rows.collection.span;
+    // Before anything is built or read for somebody who may not.
+    source::require_some(asked.role, table).map_err(|error| failure(error, span))?;
     let filter = rows.filter.as_ref();
     let filter =
         filter.map(|test| Filter::of(test, |name| named::column(table, name))).transpose()?;

@@ -68,8 +68,8 @@ pub(crate) fn start(definition: &Definition, closed: i64) -> Result<Position> {
 ///
 /// # Errors
 /// [`Kind::PositionGone`] when the log no longer holds what comes behind the rows;
-/// [`Kind::LimitExceeded`] when too many transactions commit at this moment; [`Kind::Contended`] when
-/// the table is locked.
+/// [`Kind::Contended`] when the table is locked, or too many transactions commit at this moment: a stream looks again
+/// a little later.
 pub(crate) fn read(
     definition: &Definition,
     from: &Position,
@@ -79,7 +79,10 @@ pub(crate) fn read(
     check_types(definition)?;
     floor::check(from)?;
     let begun = Instant::now();
-    let saw = start_position()?;
+    let saw = start_position().map_err(|error| match error.kind {
+        Kind::LimitExceeded => Error { kind: Kind::Contended, ..error },
+        _ => error,
+    })?;
     let place = Position { snapshot: None, ..from.clone() };
     let at =
         |behind| place.clone().having_seen(Some(Box::new(Snapshot { behind, saw: saw.clone() })));

@@ -13,7 +13,7 @@ use pgrx::pg_sys;
 use super::collection::Collection;
 use super::open::is_revoked;
 use super::privileges::bypasses;
-use super::{jwt, names, privileges, secrets};
+use super::{jwt, keys, names, privileges, secrets};
 use crate::compat;
 use crate::error::{Error, Kind, Result};
 use crate::order;
@@ -79,16 +79,17 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Whether a stream may go on by the token of that id and the credential beside it. That the token's own
+/// Whether a stream may go on by the token of that id, signed with that key, and the credential beside it. That the token's own
 /// role may see the source is another question, see `privileges::check`.
 ///
 /// # Errors
 /// What [`super::open()`] would answer by now.
 pub(crate) fn check_still(
-    token: u64,
+    (token, key): (u64, u32),
     credential: Option<&Credential>,
     definition: &Definition,
 ) -> Result<()> {
+    keys::require(key)?;
     if is_revoked(token)? {
         return Err(revoked());
     }

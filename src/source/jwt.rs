@@ -2,14 +2,15 @@
 //!
 //! The file is read when it is first needed and again after a reload; what is wrong with it is said once
 //! in the log of the server, and no JWT is good until then. A stream that one opened ends when the key is
-//! another. Runs in the worker.
+//! another. Runs in the worker, which judges what the server has let pass.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, Read as _};
 
+use event_source_door::message::JwtKey;
 pub(crate) use event_source_jwt::Verified;
-use event_source_jwt::{Key, KeyError};
+use event_source_jwt::{Key, KeyError, Verifier};
 use pgrx::pg_sys;
 
 use super::credential::{Acting, invalid};
@@ -24,12 +25,14 @@ const LONGEST: u64 = 64 * 1024;
 
 thread_local! {
     static READ: RefCell<Option<FileOfKey>> = const { RefCell::new(None) };
+    /// Since [`is_read_anew`] was asked.
+    static READ_ANEW: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What was in the file when it was read; `None` for no key.
 struct FileOfKey {
     name: String,
-    key: Option<Key>,
+    key: Option<Verifier>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +56,33 @@ pub(super) fn verify(text: &str, now: i64) -> Result<Verified> {
     with_key(|key| key.and_then(|key| key.verify(text, now).ok())).ok_or_else(invalid)
 }
 
+/// What the server may know of the key: never a secret, by which it could sign.
+pub(crate) fn for_server() -> JwtKey {
+    if settings::jwt_key_file().is_empty() {
+        return JwtKey::None;
+    }
+    READ.with_borrow(|read| match read {
+        None => JwtKey::Unread,
+        Some(FileOfKey { key: None, .. }) => JwtKey::None,
+        Some(FileOfKey { key: Some(verifier), .. }) => {
+            verifier.key().public().map_or(JwtKey::Secret, |file| JwtKey::Public(file.to_vec()))
+        }
+    })
+}
+
+/// Whether the file was read since this was asked before: the server is to know.
+pub(crate) fn is_read_anew() -> bool {
+    READ_ANEW.take()
+}
+
 /// Whom a JWT that was good acts as, now.
 ///
 /// # Errors
 /// [`crate::error::Kind::Unauthorized`] when the key is another one, and when
 /// `event_source.jwt_parent_role` may not take the role.
 pub(super) fn acting(verified: &Verified) -> Result<Acting> {
-    let same_key = with_key(|key| key.is_some_and(|k| k.fingerprint() == verified.fingerprint));
+    let same_key =
+        with_key(|key| key.is_some_and(|key| key.key().fingerprint() == verified.fingerprint));
     let role = names::role_named(&verified.role).filter(|&role| may_be_taken(role));
     let role = role.filter(|_| same_key).ok_or_else(invalid)?;
     Ok(Acting { role, expires: Some(verified.expires) })
@@ -73,14 +96,17 @@ fn may_be_taken(role: pg_sys::Oid) -> bool {
     role != parent && granted && compat::may_set_role(parent, role) && !bypasses(role)
 }
 
-fn with_key<T>(body: impl FnOnce(Option<&Key>) -> T) -> T {
+fn with_key<T>(body: impl FnOnce(Option<&mut Verifier>) -> T) -> T {
     let name = settings::jwt_key_file();
     READ.with_borrow_mut(|read| {
         let read = match read {
             Some(read) if read.name == name => read,
-            other => other.insert(FileOfKey { key: key_in(&name), name }),
+            other => {
+                READ_ANEW.set(true);
+                other.insert(FileOfKey { key: key_in(&name).map(Verifier::new), name })
+            }
         };
-        body(read.key.as_ref())
+        body(read.key.as_mut())
     })
 }
 

@@ -22,17 +22,27 @@ pub(super) fn sign(source: &Source) -> Result<String> {
 
 /// Reads a token whose signature is right.
 pub(super) fn verify(text: &str) -> Result<Source> {
-    token::verify(text, |id| {
-        let Ok(id) = i32::try_from(id) else { return Ok(None) };
-        let lookup = Lookup {
-            index: c"signing_key_pkey",
-            column: 1,
-            equal: pg_sys::F_INT4EQ,
-            value: pg_sys::Datum::from(id),
-        };
-        let found = private::rows(c"signing_key", Some(lookup), AsOf::Now, read)?;
-        Ok(found.into_iter().next().map(|(key, _)| key))
-    })
+    token::verify(text, find)
+}
+
+/// Checks that a key, by its id, still is one: whoever takes a key away ends what it signed.
+///
+/// # Errors
+/// [`Kind::InvalidToken`] when it is not.
+pub(super) fn require(id: u32) -> Result<()> {
+    find(id)?.map(drop).ok_or_else(|| token::TokenError::Invalid.into())
+}
+
+fn find(id: u32) -> Result<Option<SigningKey>> {
+    let Ok(id) = i32::try_from(id) else { return Ok(None) };
+    let lookup = Lookup {
+        index: c"signing_key_pkey",
+        column: 1,
+        equal: pg_sys::F_INT4EQ,
+        value: pg_sys::Datum::from(id),
+    };
+    let found = private::rows(c"signing_key", Some(lookup), AsOf::Now, read)?;
+    Ok(found.into_iter().next().map(|(key, _)| key))
 }
 
 /// Makes a new key, which signs from now on; the older ones still verify.

@@ -39,11 +39,11 @@ pub(crate) use collection::{
 };
 pub(crate) use credential::{Credential, anonymous_role, check_still};
 pub(crate) use index::{covered, indexes, shape_of as index_shape};
-pub(crate) use jwt::forget_key;
+pub(crate) use jwt::{for_server as jwt_key, forget_key, is_read_anew as jwt_key_is_read_anew};
 pub(crate) use key::{Argument, has_key, only_key_column};
 pub(crate) use key::{key_columns, key_texts};
 pub(crate) use mint::{Narrowing, define, index_set, row, token};
 pub(crate) use names::{columns, owner, qualified, relation_name, role};
 pub(crate) use open::{open, open_as, open_in_sql};
 pub(crate) use private::credential_tables;
-pub(crate) use privileges::{calls, check, may_read_all, may_read_some};
+pub(crate) use privileges::{calls, check, may_read_all, may_read_some, require_some};

@@ -6,27 +6,28 @@
 //! Runs in backends and in the worker. Writes nothing and works on a standby.
 
 use event_source_model::source::Source;
+use event_source_model::token;
 use pgrx::pg_sys;
 
 use super::collection::Collection;
-use super::credential::{Acting, Credential, revoked};
+use super::credential::{Credential, revoked};
 use super::private::{self, AsOf, Lookup};
 use super::{elsewhere, keys, names, privileges};
 use crate::error::{Error, Kind, Result};
 use crate::order;
 
-/// The source of a token that may be used now, also by the role of the credential where there is one. It
-/// expires with the first of the two.
+/// The source of a token that may be used now, also by the role of the credential where there is one, and the
+/// id of the key that signed it. It expires with the first of the two.
 ///
 /// # Errors
 /// The token or the credential is not good (any more), its collection is gone, or a role may not see it.
-pub(crate) fn open(token: &str, credential: Option<&Credential>) -> Result<Source> {
-    let Some(Acting { role, expires }) = credential.map(Credential::acting).transpose()? else {
-        return allowed(token, None);
-    };
-    let mut source = allowed(token, Some(role))?;
+pub(crate) fn open(token: &str, credential: Option<&Credential>) -> Result<(Source, u32)> {
+    let acting = credential.map(Credential::acting).transpose()?;
+    let mut source = allowed(token, acting.map(|acting| acting.role))?;
+    let expires = acting.and_then(|acting| acting.expires);
     source.expires = source.expires.into_iter().chain(expires).min();
-    Ok(source)
+    let key = token::key_id(token).expect("the token was read");
+    Ok((source, key))
 }
 
 /// As [`open`], for somebody who was found to be that role already.

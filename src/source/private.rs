@@ -134,8 +134,8 @@ pub(super) fn write(
 ///
 /// # Errors
 /// The extension is not there.
-pub(crate) fn credential_tables() -> Result<[pg_sys::Oid; 2]> {
-    Ok([oid(c"revocation")?, oid(c"secret")?])
+pub(crate) fn credential_tables() -> Result<[pg_sys::Oid; 3]> {
+    Ok([oid(c"signing_key")?, oid(c"revocation")?, oid(c"secret")?])
 }
 
 fn open(table: &'static CStr) -> Result<Relation> {

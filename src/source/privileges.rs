@@ -78,13 +78,29 @@ pub(crate) fn may_read_all(role: pg_sys::Oid, table: pg_sys::Oid) -> bool {
 
 /// Whether the role could read anything of a table by SELECT.
 pub(crate) fn may_read_some(role: pg_sys::Oid, table: pg_sys::Oid) -> bool {
+    may_use_schema(role, table) && may_select_some(role, table)
+}
+
+/// Checks that the role could read anything of a table by SELECT: who may not is told nothing more.
+///
+/// # Errors
+/// [`Kind::InsufficientPrivilege`] when it could not.
+pub(crate) fn require_some(role: pg_sys::Oid, table: pg_sys::Oid) -> Result<()> {
+    if !may_use_schema(role, table) {
+        return Err(denied(role, &format!("the schema of table {}", names::qualified(table)?)));
+    }
+    if may_select_some(role, table) { Ok(()) } else { Err(denied_table(role, table)?) }
+}
+
+fn may_select_some(role: pg_sys::Oid, table: pg_sys::Oid) -> bool {
     let select = pg_sys::ACL_SELECT as pg_sys::AclMode;
     let any = pg_sys::AclMaskHow::ACLMASK_ANY;
+    let ok = pg_sys::AclResult::ACLCHECK_OK;
     // SAFETY: looks at the catalogs' caches.
-    let column = unsafe { pg_sys::pg_attribute_aclcheck_all(table, role, select, any) };
-    may_use_schema(role, table)
-        && (column == pg_sys::AclResult::ACLCHECK_OK
-            || may_select(role, table, None, &BTreeSet::new()))
+    unsafe {
+        pg_sys::pg_class_aclcheck(table, role, select) == ok
+            || pg_sys::pg_attribute_aclcheck_all(table, role, select, any) == ok
+    }
 }
 
 fn may_use_schema(role: pg_sys::Oid, table: pg_sys::Oid) -> bool {
@@ -104,14 +120,10 @@ pub(super) fn require(
     definition: &Definition,
     table: pg_sys::Oid,
 ) -> Result<()> {
+    require_some(role, table)?;
     let tested = tested_columns(definition, table)?;
-    if !may_use_schema(role, table) {
-        return Err(denied(role, &format!("the schema of table {}", names::qualified(table)?)));
-    }
     if !may_select(role, table, definition.fields.as_deref(), &tested) {
-        return Err(denied(role, &format!("table {}", names::qualified(table)?)).detail(
-            "it needs SELECT on the table, or on every column that the event source shows or tests",
-        ));
+        return Err(denied_table(role, table)?);
     }
     if has_row_security(role, table) {
         return Err(denied(role, &format!("table {}", names::qualified(table)?))
@@ -182,6 +194,12 @@ fn tested_columns(definition: &Definition, table: pg_sys::Oid) -> Result<BTreeSe
         columns.extend(names::live_columns(table));
     }
     Ok(columns)
+}
+
+fn denied_table(role: pg_sys::Oid, table: pg_sys::Oid) -> Result<Error> {
+    Ok(denied(role, &format!("table {}", names::qualified(table)?)).detail(
+        "it needs SELECT on the table, or on every column that the event source shows or tests",
+    ))
 }
 
 pub(super) fn denied(role: pg_sys::Oid, what: &str) -> Error {

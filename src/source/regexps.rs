@@ -28,7 +28,7 @@ pub(super) unsafe fn check(expression: *mut pg_sys::Node) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(
-        Kind::LimitExceeded,
+        Kind::TooComplex,
         format!("the filter has {count} regular expressions, and may have {most}"),
     )
     .hint("join them by |, or raise event_source.max_regexps_per_filter"))

@@ -56,7 +56,7 @@ impl From<ToWorker> for Task {
 #[derive(Debug)]
 pub struct BatchLeft {
     pub(super) request: RequestId,
-    grant: GrantId,
+    pub(super) grant: GrantId,
     from: Position,
     pub(super) limits: read::Limits,
 }
@@ -64,7 +64,10 @@ pub struct BatchLeft {
 #[derive(Debug)]
 pub struct PageLeft {
     request: RequestId,
+    pub(super) access: Access,
     source: Source,
+    /// Which signed the token.
+    key: u32,
     credential: Option<Credential>,
     from: Position,
     limits: read::Limits,
@@ -116,7 +119,7 @@ impl Answerer {
             }
             Task::Batch(left) => self.batch(left, tailer, out),
             Task::Asked(ToWorker::Page { request, access, start, page }) => {
-                page_answered(request, begin_page(request, &access, &start, page), out)
+                page_answered(request, begin_page(request, access, &start, page), out)
             }
             Task::Page(left) => page_answered(left.request, go_on_with_page(*left), out),
             Task::Asked(ToWorker::Poll { request, grants }) => {
@@ -136,6 +139,8 @@ impl Answerer {
             // Heard before; none wants an answer. The others take more than a turn.
             ToWorker::Hello { .. }
             | ToWorker::Streams(_)
+            | ToWorker::Confined { .. }
+            | ToWorker::Pong
             | ToWorker::More { .. }
             | ToWorker::Open { .. }
             | ToWorker::Read { .. }
@@ -161,11 +166,13 @@ impl Answerer {
     ) -> Result<Opened> {
         let published = tailer.published();
         let sources = &mut self.sources;
+        sources.check_room()?;
+        // Before anything is begun for it.
+        let credential = credential(access)?;
         transaction::run(|| {
             let reading = Reading::begin()?;
             let epoch = rights::epoch();
-            let credential = credential(access)?;
-            let source = source::open(&access.token, credential.as_ref())?;
+            let (source, key) = source::open(&access.token, credential.as_ref())?;
             let mut position = request::position(&source, start, reading.closed)?;
             // What another token's statement saw only that token knows.
             position.skipping.take_if(|token| *token != source.id);
@@ -176,7 +183,7 @@ impl Answerer {
             let skip = position.skipping.is_some();
             // Before it counts as a stream: one that is refused is never closed.
             let view = source::view(&source.definition)?;
-            let (id, grant) = sources.open(&source, credential, epoch, published)?;
+            let (id, grant) = sources.open((&source, key), credential, epoch, published)?;
             let matched_since = sources.get(id).expect("opened just now").matched_since;
             let reads = first.is_some_and(|first| {
                 let remembered = first.remembered.map(|since| since.max(matched_since));
@@ -186,6 +193,7 @@ impl Answerer {
             Ok(Opened {
                 source: id,
                 grant,
+                role: source.definition.role.oid,
                 view,
                 start: if skip {
                     source.start.clone()
@@ -377,14 +385,15 @@ impl Answerer {
 /// The first part of a page of a feed.
 fn begin_page(
     request: RequestId,
-    access: &Access,
+    access: Access,
     start: &StartAt,
     asked: PageAsked,
 ) -> Result<(Page, Option<Task>)> {
+    // Before anything is begun for it.
+    let credential = credential(&access)?;
     transaction::run(|| {
         let reading = Reading::begin()?;
-        let credential = credential(access)?;
-        let source = source::open(&access.token, credential.as_ref())?;
+        let (source, key) = source::open(&access.token, credential.as_ref())?;
         let limits = match asked.time_ms.map(u64::from) {
             None => {
                 request::check_page_size(asked.size)?;
@@ -397,7 +406,7 @@ fn begin_page(
             }
         };
         let from = request::position(&source, start, reading.closed)?;
-        page_part(PageLeft { request, source, credential, from, limits }, &reading)
+        page_part(PageLeft { request, access, source, key, credential, from, limits }, &reading)
     })
 }
 
@@ -406,14 +415,15 @@ fn go_on_with_page(left: PageLeft) -> Result<(Page, Option<Task>)> {
 }
 
 fn page_part(left: PageLeft, reading: &Reading) -> Result<(Page, Option<Task>)> {
-    let PageLeft { request, source, credential, from, limits } = left;
+    let PageLeft { request, access, source, key, credential, from, limits } = left;
     let (page, left) = request::page_behind(&source, from, reading.closed, limits, limits.slice())?;
     // What was committed while it was read is in it as well.
     rights::hear();
     source::check(&source.definition)?;
-    source::check_still(source.id, credential.as_ref(), &source.definition)?;
+    source::check_still((source.id, key), credential.as_ref(), &source.definition)?;
     let from = page.position.clone();
-    let left = left.map(|limits| PageLeft { request, source, credential, from, limits });
+    let left =
+        left.map(|limits| PageLeft { request, access, source, key, credential, from, limits });
     Ok((page, left.map(|left| Task::Page(Box::new(left)))))
 }
 
@@ -441,12 +451,15 @@ fn query(
     secret: Option<&str>,
     told: Option<i64>,
 ) -> Result<ToServer> {
+    // Before anything is begun for it.
+    let credential = secret.map(Credential::read).transpose()?;
+    let is_known = credential.is_some();
     transaction::run(|| {
-        let role = match secret {
-            Some(secret) => Credential::read(secret)?.acting()?.role,
+        let role = match credential {
+            Some(credential) => credential.acting()?.role,
             None => source::anonymous_role()?,
         };
-        Ok(match query::answer(ask, role, told) {
+        Ok(match query::answer(ask, role, is_known, told) {
             Ok(answered) => ToServer::Answered { request, answered },
             Err(failure) => ToServer::Failed { request, failure },
         })

@@ -27,8 +27,8 @@ pub(super) struct Grants {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Held {
     pub(super) source: SourceId,
-    /// The token's id.
-    pub(super) token: u64,
+    /// The token's id, and that of the key that signed it.
+    pub(super) token: (u64, u32),
     pub(super) credential: Option<Credential>,
 }
 

@@ -10,7 +10,9 @@
 //! - [`started`]: a background worker that the launcher started
 //! - [`process`]: the life of one worker
 //! - [`backend`]: worker and launcher as PostgreSQL processes: signals, settings, waiting
-//! - [`child`]: the server process: started, watched, ended
+//! - [`state`]: what it is doing, for people
+//! - [`child`]: the server process: started, watched, ended; [`confine`]: what it starts without;
+//!   [`confined`]: what of that holds, as the kernel tells
 //! - [`sockets`]: the listening sockets, which outlive the server
 //! - [`pipe`]: the worker's end of the door
 //! - [`sources`]: the definitions that are evaluated for open streams; [`of_roles`]: how many each role has
@@ -26,6 +28,8 @@
 mod answer;
 mod backend;
 mod child;
+mod confine;
+mod confined;
 mod found;
 mod grants;
 mod keeper;
@@ -41,6 +45,7 @@ mod rights;
 mod sockets;
 mod sources;
 mod started;
+mod state;
 mod status;
 mod tail;
 

@@ -11,19 +11,22 @@ use std::net::TcpListener;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use event_source_door::message::{PROTOCOL, ToServer, ToWorker};
+use event_source_door::message::{Config, PROTOCOL, ToServer, ToWorker};
+use event_source_door::pulse::{Beat, PATIENCE, Pulse};
 use event_source_pace::Pace;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::answer::{Answerer, Task};
-use super::backend::{self, report_activity, wait};
+use super::backend::{self, wait};
 use super::child::Server;
+use super::confined;
 use super::pipe::Pipe;
 use super::prepared::Settler;
 use super::requests::Requests;
 use super::rights;
 use super::sockets;
+use super::state::State;
 use super::tail::{Looked, News, Tailer};
 use crate::compat;
 use crate::error::{Error, Kind};
@@ -111,6 +114,13 @@ impl Process {
         loop {
             let started = Instant::now();
             self.serve(&sockets);
+            if !sockets::are_alive(&sockets) {
+                log!(
+                    "event_source worker of database \"{}\": its server shut the listening sockets down, binding them anew",
+                    self.database
+                );
+                leave_to_another();
+            }
             if started.elapsed() < SHORT_LIFE {
                 self.pause();
             }
@@ -143,7 +153,7 @@ impl Process {
     fn wait_for_extension(&self) {
         // Errors were logged, and a database that cannot be read is one to wait for.
         while !matches!(transaction::run(|| Ok(segment::exist())), Ok(true)) {
-            report_activity(c"waiting for CREATE EXTENSION event_source");
+            State::WaitsForExtension.enter(self.place);
             self.pause();
         }
     }
@@ -154,7 +164,7 @@ impl Process {
                 Ok(sockets) => return sockets,
                 Err(error) => {
                     log!("event_source worker of database \"{}\": {error}", self.database);
-                    report_activity(c"waiting for its address");
+                    State::WaitsForAddress.enter(self.place);
                     self.pause();
                 }
             }
@@ -163,17 +173,19 @@ impl Process {
 
     /// Starts a server and serves until it ends.
     fn serve(&self, sockets: &[TcpListener]) {
-        report_activity(c"serving");
+        State::Starts.enter(self.place);
         let (server, socket) = match Server::start(sockets) {
             Ok(started) => started,
             Err(error) => {
                 log!("event_source worker of database \"{}\": {error}", self.database);
+                State::CannotStart.enter(self.place);
                 return;
             }
         };
+        self.place.confined.store(0, SeqCst);
         self.place.server_pid.store(server.pid(), SeqCst);
         self.place.servers_started.fetch_add(1, SeqCst);
-        RUNNING.set(Some((server, Pipe::new(socket))));
+        RUNNING.set(Some((server, Pipe::new(socket, settings::server_memory()))));
         let end = self.converse(sockets);
         self.place.server_pid.store(0, SeqCst);
         self.place.streams.store(0, SeqCst);
@@ -181,13 +193,24 @@ impl Process {
         drop(pipe);
         match end {
             End::Lost(why) => {
+                State::Starts.enter(self.place);
                 let how = server.end();
                 log!(
                     "event_source worker of database \"{}\": the server ended ({why}; {how}), starting another",
                     self.database
                 );
             }
+            End::Hangs => {
+                State::Starts.enter(self.place);
+                server.kill();
+                log!(
+                    "event_source worker of database \"{}\": the server did not answer for {} s and was killed, starting another",
+                    self.database,
+                    PATIENCE.as_secs()
+                );
+            }
             End::Refused(version) => {
+                State::CannotStart.enter(self.place);
                 server.kill();
                 log!(
                     "event_source worker of database \"{}\": the executable event_source_server is of version {version}, the library of version {}: install both together",
@@ -204,6 +227,7 @@ impl Process {
         let mut answerer = Answerer::new();
         let mut requests = Requests::default();
         let mut pace = Pace::new(Instant::now());
+        let mut pulse = Pulse::new(Instant::now());
         let mut greeted = false;
         let mut waiter = WaitSet::of(with_pipe(|pipe| pipe.fd()));
         loop {
@@ -212,8 +236,9 @@ impl Process {
                 source::forget_key();
                 rights::settings_changed();
             }
-            if reloaded && greeted {
-                let config = ToServer::Config(settings::for_server());
+            let key_changed = source::jwt_key_is_read_anew();
+            if greeted && (reloaded || key_changed) {
+                let config = ToServer::Config(config());
                 if let Err(error) = with_pipe(|pipe| pipe.send(&config)) {
                     return End::Lost(error.to_string());
                 }
@@ -221,18 +246,31 @@ impl Process {
             if let Err(error) = with_pipe(|pipe| pipe.receive(&mut requests)) {
                 return End::Lost(error.to_string());
             }
-            if !greeted && let Some(first) = requests.take() {
+            if !greeted && let Some(first) = requests.take(|_| None) {
                 let Task::Asked(ToWorker::Hello { protocol, version }) = first else {
                     return End::Lost("it did not say hello".to_owned());
                 };
                 if protocol != PROTOCOL || version != env!("CARGO_PKG_VERSION") {
                     return End::Refused(version);
                 }
-                let welcome = ToServer::Welcome { version, config: settings::for_server() };
+                let welcome = ToServer::Welcome { version, config: config() };
                 if let Err(error) = with_pipe(|pipe| pipe.send(&welcome)) {
                     return End::Lost(error.to_string());
                 }
                 greeted = true;
+            }
+            match with_pipe(|pipe| pulse.feel(pipe.signs(), Instant::now())) {
+                Beat::Well if greeted => State::Serves.enter(self.place),
+                Beat::Well => {}
+                Beat::Ask => {
+                    if let Err(error) = with_pipe(|pipe| pipe.send(&ToServer::Ping)) {
+                        return End::Lost(error.to_string());
+                    }
+                }
+                // It may have answered: it is the worker that does not read while it has enough to do.
+                Beat::Late | Beat::Gone if with_pipe(|pipe| pipe.has_unread()) => {}
+                Beat::Late => State::NoAnswer.enter(self.place),
+                Beat::Gone => return End::Hangs,
             }
             settler.turn();
             let mut looked = Looked::default();
@@ -247,10 +285,14 @@ impl Process {
                 self.place.published.store(tailer.closed(), SeqCst);
                 // Before the first look nothing says where the tail begins: a batch up to nowhere
                 // that says it is live would lose what was committed until then.
-                let request = tailer.has_looked().then(|| requests.take()).flatten();
+                let role_of = |grant| answerer.sources.role_of(grant);
+                let request = tailer.has_looked().then(|| requests.take(role_of)).flatten();
                 match request {
                     Some(Task::Asked(ToWorker::Streams(open))) => {
                         self.place.streams.store(open, SeqCst);
+                    }
+                    Some(Task::Asked(ToWorker::Confined { landlock, seccomp })) => {
+                        confined::note(self.place, landlock, seccomp);
                     }
                     // What takes more than one turn is behind whoever has asked meanwhile.
                     Some(task) => requests.extend(answerer.answer(task, &mut tailer, &mut out)),
@@ -293,14 +335,14 @@ impl Process {
             let (for_room, full) = with_pipe(|pipe| (pipe.wants_write(), pipe.is_full()));
             if followed && !full && !company.is_zero() {
                 // Nobody sets the latch meanwhile: this says nowhere that it waits.
-                waiter.wait(for_room, company);
+                waiter.wait(for_room, !requests.is_full(), company);
                 continue;
             }
             // While nobody follows, or the server has no room, news are nothing to stay awake for: the
             // committers are spared the wake-up, and a look once a second keeps the tail short.
             if !followed || full || self.standby || self.nothing_to_look_at(&tailer) {
                 let longest = if self.standby { STANDBY } else { settler.limit(IDLE) };
-                waiter.wait(for_room, longest);
+                waiter.wait(for_room, !requests.is_full(), longest);
             }
             self.place.waiting.store(wake::AWAKE, SeqCst);
         }
@@ -320,6 +362,11 @@ impl Process {
     }
 }
 
+/// What the server needs to know.
+fn config() -> Config {
+    Config { jwt_key: source::jwt_key(), ..settings::for_server() }
+}
+
 /// Ends the process; the exit callback takes the server along. The launcher starts another worker,
 /// which looks at everything anew.
 fn leave_to_another() -> ! {
@@ -334,6 +381,8 @@ fn extension_gone() -> Error {
 /// Why a server is no longer served.
 enum End {
     Lost(String),
+    /// It does not answer.
+    Hangs,
     /// Of this version, not ours.
     Refused(String),
 }
@@ -355,6 +404,7 @@ unsafe extern "C-unwind" fn on_exit(_code: i32, place: pg_sys::Datum) {
         place.database.store(0, SeqCst);
         place.pid.store(0, SeqCst);
         place.server_pid.store(0, SeqCst);
+        place.state.store(0, SeqCst);
     }
     // FATAL may come while the pipe is in use; then its server ends with the process, by the
     // parent-death signal.

@@ -27,7 +27,7 @@ thread_local! {
 pub(super) struct Epoch {
     /// Roles, memberships, schemas, the watched tables.
     pub(super) catalogs: u64,
-    /// Revoked tokens, secrets, and the settings that say who may use what.
+    /// Keys, revoked tokens, secrets, and the settings that say who may use what.
     pub(super) credentials: u64,
     /// The functions and types of the watched filters.
     pub(super) code: u64,
@@ -57,8 +57,8 @@ pub(super) fn watch_table(table: pg_sys::Oid) -> bool {
     WATCHED.with_borrow_mut(|watched| watched.tables.insert(table))
 }
 
-/// From here on changes of the tables of tokens and secrets count; whether they did not before.
-pub(super) fn watch_credentials(tables: [pg_sys::Oid; 2]) -> bool {
+/// From here on changes of the tables of keys, tokens and secrets count; whether they did not before.
+pub(super) fn watch_credentials(tables: [pg_sys::Oid; 3]) -> bool {
     WATCHED.with_borrow_mut(|watched| {
         let before = watched.credentials.len();
         watched.credentials.extend(tables);

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::os::fd::AsRawFd as _;
 
 use event_source_door::listen;
 
@@ -34,4 +35,17 @@ pub fn still_wanted(database: &str, sockets: &[TcpListener]) -> bool {
         list.into_iter().filter(|l| l.database == database).map(|l| l.address).collect();
     let bound: Vec<_> = sockets.iter().filter_map(|s| s.local_addr().ok()).collect();
     wanted == bound
+}
+
+/// Whether all of them still listen. Lent is shared: a server that was taken over can shut them down for good.
+pub fn are_alive(sockets: &[TcpListener]) -> bool {
+    sockets.iter().all(|socket| {
+        let (mut listens, mut size) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+        let at = (&raw mut listens).cast();
+        let (level, option) = (libc::SOL_SOCKET, libc::SO_ACCEPTCONN);
+        // SAFETY: an open socket, and room for an int.
+        let result =
+            unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, at, &raw mut size) };
+        result == 0 && listens == 1_i32
+    })
 }

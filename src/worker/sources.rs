@@ -15,8 +15,9 @@ use super::of_roles::OfRoles;
 use super::review::Round;
 use super::rights::{self, Epoch};
 use crate::cage;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::matching::Matcher;
+use crate::settings;
 use crate::source::{self, Calls, Credential};
 
 /// How long a source without streams is kept.
@@ -72,11 +73,11 @@ impl Sources {
         }
     }
 
-    /// Registers one more stream of a source, by a token of that id and a credential that were found
-    /// good at that epoch. Called in a transaction, when everything up to `published` has been sent.
+    /// Registers one more stream of a source, by a token that this key signed and a credential that were
+    /// found good at that epoch. Called in a transaction, when everything up to `published` has been sent.
     pub fn open(
         &mut self,
-        opened: &Source,
+        (opened, key): (&Source, u32),
         credential: Option<Credential>,
         checked: Epoch,
         published: i64,
@@ -129,7 +130,7 @@ impl Sources {
             self.settled = Epoch::NEVER;
             self.spoil_round();
         }
-        let held = Held { source: id, token: opened.id, credential };
+        let held = Held { source: id, token: (opened.id, key), credential };
         Ok((id, self.grants.open(held, checked)))
     }
 
@@ -153,6 +154,19 @@ impl Sources {
         let idle: Vec<SourceId> = self.by_id.iter().filter(idle).map(|(&id, _)| id).collect();
         idle.into_iter().for_each(|id| self.end(id));
         self.of_roles.have_room(definition)
+    }
+
+    /// Whether there is room for one more stream. The server keeps to its limit by itself, and follows no more than as many
+    /// again for feeds that are polled; one that somebody has taken over need not.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn check_room(&self) -> Result<()> {
+        if self.streams < 2 * u64::from(settings::max_streams()) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::LimitExceeded, "too many streams")
+            .hint("event_source.max_streams limits them; try again later"))
     }
 
     /// Whether there is nothing to match a change against.
@@ -199,6 +213,11 @@ impl Sources {
     /// The source that a stream reads.
     pub fn of(&self, grant: GrantId) -> Option<SourceId> {
         self.grants.source(grant)
+    }
+
+    /// The role as which a stream's source is evaluated.
+    pub fn role_of(&self, grant: GrantId) -> Option<u32> {
+        Some(self.get(self.of(grant)?)?.definition.role.oid)
     }
 
     pub fn ids(&self) -> impl Iterator<Item = SourceId> {

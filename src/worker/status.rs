@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 
+use super::confined;
+use super::state::State;
 use crate::compat;
 use crate::error::raised;
 use crate::log::{floor, retention};
@@ -29,6 +31,8 @@ fn raw_status() -> TableIterator<
         name!(segment, i32),
         name!(oldest, i64),
         name!(stuck, Vec<i32>),
+        name!(state, Option<String>),
+        name!(sandbox, Option<Vec<String>>),
     ),
 > {
     raised(prime::prime());
@@ -52,11 +56,14 @@ fn raw_status() -> TableIterator<
         worker.and_then(|w| pid(w.server_pid.load(SeqCst))),
         worker.map(|w| w.servers_started.load(SeqCst) as i64),
         worker.map(|w| w.published.load(SeqCst)),
-        worker.map(|w| w.streams.load(SeqCst) as i32),
+        // As many as the server says that there are.
+        worker.map(|w| i32::try_from(w.streams.load(SeqCst)).unwrap_or(i32::MAX)),
         loaded_first(),
         segment as i32,
         raised(floor::oldest()),
         entry.map(retention::stuck).unwrap_or_default(),
+        worker.and_then(State::read),
+        worker.and_then(confined::in_force),
     ))
 }
 

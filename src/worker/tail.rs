@@ -298,6 +298,11 @@ pub(super) fn end_all(
     out: &mut Vec<ToServer>,
 ) {
     for (source, error) in failed {
+        // Where a right is gone by which it failed, that is the reason. If it cannot be seen, the failure is.
+        let reviewed = sources.review(source, out);
+        if reviewed.is_ok() && sources.get(source).is_none() {
+            continue;
+        }
         sources.end(source);
         out.push(ToServer::Ended { source, refusal: error.into() });
     }

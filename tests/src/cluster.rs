@@ -78,6 +78,9 @@ impl Cluster {
         // Most tests mint as the superuser that they connect as; those of rights switch it off.
         cluster.set("event_source.superuser_tokens", "on");
         cluster.set("event_source.listen", &format!("{DATABASE}=127.0.0.1:{}", cluster.http_port));
+        // Tests are of all of them; by default those are off whose clients bring no token.
+        let protocols = "native, fauna, fauna_query, fauna_v4, directus, loopback";
+        cluster.set("event_source.protocols", protocols);
         for (name, value) in &options.conf {
             cluster.set(name, value);
         }

@@ -45,6 +45,15 @@ impl Pid {
         line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
     }
 
+    /// Hundredths of a second that it has worked, for itself and in the kernel. `None` when it is gone.
+    #[must_use]
+    pub fn worked(self) -> Option<u64> {
+        let line = fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?;
+        let (_, tail) = line.rsplit_once(") ")?;
+        let mut times = tail.split(' ').skip(11).map_while(|time| time.parse::<u64>().ok());
+        Some(times.next()? + times.next()?)
+    }
+
     /// The living processes that this one started.
     #[must_use]
     pub fn children(self) -> Vec<Self> {

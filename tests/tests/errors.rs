@@ -149,7 +149,11 @@ fn one_client_too_many_is_a_throttling_error() {
     let _held = V10Stream::open(address, Version::Http1, &token, &token, None).unwrap();
     shop.cluster.set("event_source.max_clients", "1");
     shop.cluster.reload();
-    wait_until("the limit to count", LONG, || !shop.cluster.healthy());
+    wait_until("the limit to count", LONG, || {
+        let opened = V10Stream::open(address, Version::Http1, &token, &token, None);
+        opened.is_err_and(|failed| failed.code() == Some("limit_exceeded"))
+    });
+    assert!(shop.cluster.healthy(), "a health check is answered all the same");
     for driver in DRIVERS {
         for mode in EVERY_MODE {
             if (driver, mode) == (Driver::Python, "stream") {

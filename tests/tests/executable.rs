@@ -22,9 +22,14 @@ fn a_server_of_another_version_is_refused() {
         cluster.log().lines().any(|line| line.contains("version") && line.contains("9.9.9"))
     });
     assert!(!cluster.healthy());
-    cluster.connect().batch_execute("SELECT 1").unwrap();
+    assert_eq!(state(&cluster), "its server cannot be started");
     std::fs::rename(&kept, &executable).unwrap();
     wait_until("the right one to serve again", LONG, || cluster.healthy());
+}
+
+fn state(cluster: &Cluster) -> String {
+    let query = "SELECT state FROM event_source.status";
+    cluster.connect().query_one(query, &[]).unwrap().get(0)
 }
 
 /// A script that says `Hello` as a server of version 9.9.9 would, then waits for its end.
@@ -52,7 +57,8 @@ fn a_missing_executable_is_said_in_the_log_and_disturbs_nobody() {
             .lines()
             .any(|line| line.contains("event_source_server") && line.contains("No such file"))
     });
-    cluster.connect().batch_execute("SELECT 1").unwrap();
+    assert_eq!(state(&cluster), "its server cannot be started");
     std::fs::rename(&kept, &executable).unwrap();
     wait_until("it to be served again", LONG, || cluster.healthy());
+    wait_until("the status to say so", LONG, || state(&cluster) == "serving");
 }

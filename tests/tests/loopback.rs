@@ -4,7 +4,7 @@
 //! What browsers see is in `browser.rs`.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 
-mod changes;
+pub(crate) mod changes;
 pub(crate) mod models;
 mod operators;
 

@@ -1,4 +1,4 @@
-//! Sixteen ways to lose the right to read a stream: each ends it in the protocol's own way within five
+//! Twenty ways to lose the right to read a stream: each ends it in the protocol's own way within five
 //! seconds, also when nothing happens, and nothing is delivered that was committed after the loss.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
 

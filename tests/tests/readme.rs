@@ -7,7 +7,8 @@ use event_source_tests::{Cluster, private};
 fn the_example_works_when_pasted() {
     let readme = std::fs::read_to_string(private::checkout().join("README.md")).unwrap();
     let example = readme.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
-    let cluster = Cluster::start();
+    // As a newcomer's server is, which has no settings but those that the README names.
+    let cluster = Cluster::options().conf("event_source.superuser_tokens", "off").start();
     cluster.connect().batch_execute("DROP EXTENSION event_source").unwrap();
     let out = cluster.psql(example);
     // `capture` returns nothing, which psql shows as an empty line.

@@ -13,7 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use event_source_door::frame::{self, Reader};
-use event_source_door::message::{Changes, Config, Opened, Tail, ToServer, ToWorker};
+use event_source_door::hosts::Hosts;
+use event_source_door::limits::Limits;
+use event_source_door::message::{Changes, Config, JwtKey, Opened, Tail, ToServer, ToWorker};
+use event_source_door::protocols::Protocols;
 use event_source_model::event::{EventType, View};
 use event_source_model::image::{Column, Image, Key, Shape};
 use event_source_model::net::NetChange;
@@ -138,6 +141,7 @@ fn answers_to(message: ToWorker, closed: i64) -> Vec<ToServer> {
             let opened = Opened {
                 source: SOURCE,
                 grant: request,
+                role: 10,
                 view: View {
                     collection: "Product".to_owned(),
                     fields: None,
@@ -155,7 +159,11 @@ fn answers_to(message: ToWorker, closed: i64) -> Vec<ToServer> {
         }
         // This worker has no log. A stream that fell so far behind gets nothing more, which its reader notices
         // unless it has stopped reading.
-        ToWorker::Read { .. } | ToWorker::Close { .. } | ToWorker::Streams(_) => Vec::new(),
+        ToWorker::Read { .. }
+        | ToWorker::Close { .. }
+        | ToWorker::Streams(_)
+        | ToWorker::Confined { .. }
+        | ToWorker::Pong => Vec::new(),
         message => panic!("nothing of this is measured here: {message:?}"),
     }
 }
@@ -164,11 +172,17 @@ fn config() -> Config {
     Config {
         status_interval_ms: 3_600_000,
         tail_memory_bytes: 8 << 20,
+        server_memory_bytes: 1 << 30,
         worker_threads: THREADS,
         max_clients: 100_000,
         max_streams: 100_000,
         cors_origins: String::new(),
         require_secret: false,
+        limits: Limits::default(),
+        protocols: Protocols::default(),
+        allowed_hosts: Hosts::default(),
+        has_anonymous_role: false,
+        jwt_key: JwtKey::None,
     }
 }
 

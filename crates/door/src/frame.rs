@@ -3,12 +3,17 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The longest frame, which only the worker may send. A row of PostgreSQL ends at 1 GB, and a change holds two images
-/// of one; a message of several changes is cut long before.
+/// The longest frame, which only the worker may send, where there is memory for it. A row of PostgreSQL ends at 1 GB, and
+/// a change holds two images of one; a message of several changes is cut long before.
 pub const MAX_FRAME: usize = 3 << 30;
 /// The longest frame of the server: a query, at its heaviest. The worker takes no more from it.
 pub const MAX_REQUEST: usize = 8 << 20;
 const HEAD: usize = 4;
+
+/// The longest frame that a server takes that may hold so many bytes in memory: there it is decoded, and rendered.
+pub fn longest(server_memory: u64) -> usize {
+    usize::try_from(server_memory / 3).unwrap_or(MAX_FRAME).clamp(MAX_REQUEST, MAX_FRAME)
+}
 /// Memory that a reader keeps when it is empty.
 const KEPT: usize = 1 << 20;
 
@@ -26,13 +31,25 @@ pub enum FrameError {
 /// # Errors
 /// [`FrameError::TooLong`]; nothing was appended. After another one what waited is gone: end the connection.
 pub fn push<M: Serialize>(out: &mut Vec<u8>, message: &M) -> Result<(), FrameError> {
+    push_within(out, message, MAX_FRAME)
+}
+
+/// The same, with a limit.
+///
+/// # Errors
+/// As [`push`].
+pub fn push_within<M: Serialize>(
+    out: &mut Vec<u8>,
+    message: &M,
+    longest: usize,
+) -> Result<(), FrameError> {
     let at = out.len();
     // Behind what is there, rather than somewhere else and copied.
     let mut bytes = std::mem::take(out);
     bytes.extend([0; HEAD]);
     *out = postcard::to_extend(message, bytes)?;
     let length = out.len() - at - HEAD;
-    if length > MAX_FRAME {
+    if length > longest {
         out.truncate(at);
         return Err(FrameError::TooLong(length));
     }
@@ -47,20 +64,25 @@ pub struct Reader {
     /// What of `bytes` was already given out.
     taken: usize,
     longest: usize,
+    /// That were given out.
+    messages: u64,
 }
 
 impl Reader {
     /// Takes frames of at most so many bytes.
     pub fn new(longest: usize) -> Self {
-        Self { bytes: Vec::new(), taken: 0, longest }
+        Self { bytes: Vec::new(), taken: 0, longest, messages: 0 }
+    }
+
+    /// Takes frames of at most so many bytes from here on.
+    pub fn limit(&mut self, longest: usize) {
+        self.longest = longest;
     }
 
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.taken > 0 {
-            self.bytes.drain(..self.taken);
-            self.taken = 0;
+            self.forget_taken();
         }
-        // One huge row must not occupy its memory for the life of the process.
         if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
             self.bytes.shrink_to(KEPT);
         }
@@ -73,16 +95,54 @@ impl Reader {
     /// After an error the reader has lost its place; end the connection.
     #[expect(clippy::should_implement_trait, reason = "it may fail, and the type is the caller's")]
     pub fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, FrameError> {
-        let rest = &self.bytes[self.taken..];
-        let Some((head, body)) = rest.split_at_checked(HEAD) else { return Ok(None) };
-        let length = u32::from_be_bytes(head.try_into().expect("four bytes")) as usize;
+        Ok(self.next_and_length()?.map(|(message, _)| message))
+    }
+
+    /// The same, and in how many bytes it came.
+    ///
+    /// # Errors
+    /// As [`Reader::next`].
+    pub fn next_and_length<M: DeserializeOwned>(
+        &mut self,
+    ) -> Result<Option<(M, usize)>, FrameError> {
+        let Some(length) = self.begun() else { return Ok(None) };
         if length > self.longest {
             return Err(FrameError::TooLong(length));
         }
-        let Some(body) = body.get(..length) else { return Ok(None) };
+        let rest = &self.bytes[self.taken..];
+        let Some(body) = rest.get(HEAD..HEAD + length) else {
+            // In one piece, and not by doubling.
+            let missing = HEAD + length - rest.len();
+            if length > KEPT && self.bytes.capacity() - self.bytes.len() < missing {
+                self.forget_taken();
+                self.bytes.reserve_exact(missing);
+            }
+            return Ok(None);
+        };
         let message = postcard::from_bytes(body)?;
         self.taken += HEAD + length;
-        Ok(Some(message))
+        self.messages += 1;
+        if self.taken == self.bytes.len() && self.bytes.capacity() > KEPT {
+            // One huge row must not occupy its memory for the life of the process.
+            (self.bytes, self.taken) = (Vec::new(), 0);
+        }
+        Ok(Some((message, length)))
+    }
+
+    /// The length of the message of which a part has come, as it says itself.
+    pub fn begun(&self) -> Option<usize> {
+        let head = self.bytes[self.taken..].first_chunk::<HEAD>()?;
+        Some(u32::from_be_bytes(*head) as usize)
+    }
+
+    /// Which message it is at, and whether a part of that has come.
+    pub fn place(&self) -> (u64, bool) {
+        (self.messages, self.taken < self.bytes.len())
+    }
+
+    fn forget_taken(&mut self) {
+        self.bytes.drain(..self.taken);
+        self.taken = 0;
     }
 }
 
@@ -147,6 +207,7 @@ mod tests {
             reader.feed(piece);
         }
         assert_eq!(reader.next::<ToWorker>().expect("undamaged"), Some(huge));
+        assert_eq!(reader.bytes.capacity(), 0);
         reader.feed(&[0]);
         assert!(reader.bytes.capacity() <= KEPT + HEAD, "{}", reader.bytes.capacity());
     }

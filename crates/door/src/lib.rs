@@ -7,10 +7,16 @@
 //! - [`message`]: what is said
 //! - [`changes`]: the changes of a tail
 //! - [`frame`]: how it is cut into bytes
-//! - [`listen`]: where the server is to be found
+//! - [`pulse`]: whether anybody is there
+//! - [`listen`]: where the server is to be found; [`hosts`]: by which names
+//! - [`limits`], [`protocols`]: what its clients may take, and what it serves
 #![forbid(unsafe_code)]
 
 pub mod changes;
 pub mod frame;
+pub mod hosts;
+pub mod limits;
 pub mod listen;
 pub mod message;
+pub mod protocols;
+pub mod pulse;

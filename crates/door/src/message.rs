@@ -14,9 +14,12 @@ use event_source_model::source::Start;
 use serde::{Deserialize, Serialize};
 
 pub use crate::changes::{Changes, SeenBy, TailChange};
+use crate::hosts::Hosts;
+use crate::limits::Limits;
+use crate::protocols::Protocols;
 
 /// Raised with every change to a type below. The worker refuses a server of another version.
-pub const PROTOCOL: u32 = 8;
+pub const PROTOCOL: u32 = 9;
 
 /// Numbers a request of the server's; the answer carries it.
 pub type RequestId = u64;
@@ -58,6 +61,10 @@ pub enum ToWorker {
     Close { grant: GrantId },
     /// How many streams are open; when that changed, at most once a second.
     Streams(u32),
+    /// What the server has taken away from itself; once, when it starts.
+    Confined { landlock: bool, seccomp: bool },
+    /// The answer to `Ping`.
+    Pong,
 }
 
 /// What a stream is read at once when it is opened, unless the server's memory has it.
@@ -158,6 +165,8 @@ pub enum ToServer {
         grant: GrantId,
         refusal: Refusal,
     },
+    /// Is anybody there? Answered by `Pong`, in the order of what is said.
+    Ping,
     /// Say goodbye to the clients and exit.
     Stop,
 }
@@ -167,11 +176,33 @@ pub enum ToServer {
 pub struct Config {
     pub status_interval_ms: u64,
     pub tail_memory_bytes: u64,
+    /// What the server may hold in memory.
+    pub server_memory_bytes: u64,
     pub worker_threads: u32,
     pub max_clients: u32,
     pub max_streams: u32,
     pub cors_origins: String,
     pub require_secret: bool,
+    pub limits: Limits,
+    pub protocols: Protocols,
+    pub allowed_hosts: Hosts,
+    /// Whether clients without a credential are somebody: `event_source.anonymous_role` is set.
+    pub has_anonymous_role: bool,
+    pub jwt_key: JwtKey,
+}
+
+/// What the server judges JWTs by before it asks the worker, which judges them again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JwtKey {
+    /// The worker has not read it: it does at the first JWT.
+    #[default]
+    Unread,
+    /// There is none, and no JWT is good.
+    None,
+    /// A shared secret, which the server does not get: it could sign JWTs by it.
+    Secret,
+    /// The file of a public key.
+    Public(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// A stream may begin.
@@ -179,6 +210,8 @@ pub struct Config {
 pub struct Opened {
     pub source: SourceId,
     pub grant: GrantId,
+    /// The number of the role as which the source is evaluated.
+    pub role: u32,
     pub view: View,
     /// Where to read from.
     pub position: Position,

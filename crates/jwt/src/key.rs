@@ -19,6 +19,8 @@ pub struct Key {
     pub(crate) decoding: DecodingKey,
     pub(crate) algorithm: Algorithm,
     pub(crate) fingerprint: [u8; 32],
+    /// The file, unless it is a secret.
+    public: Option<Vec<u8>>,
 }
 
 /// Why a file is no key.
@@ -44,9 +46,15 @@ impl Key {
     /// # Errors
     /// For anything else. What looks like PEM is never taken for a shared secret.
     pub fn from_file(file: &[u8]) -> Result<Self, KeyError> {
-        let (decoding, algorithm) =
-            if has(file, b"-----BEGIN") { public(file)? } else { shared(file)? };
-        Ok(Self { decoding, algorithm, fingerprint: Sha256::digest(file).into() })
+        let is_public = has(file, b"-----BEGIN");
+        let (decoding, algorithm) = if is_public { public(file)? } else { shared(file)? };
+        let fingerprint = Sha256::digest(file).into();
+        Ok(Self { decoding, algorithm, fingerprint, public: is_public.then(|| file.to_vec()) })
+    }
+
+    /// The file of a public key, which anybody may have; `None` of a shared secret.
+    pub fn public(&self) -> Option<&[u8]> {
+        self.public.as_deref()
     }
 
     /// Of the file; equal keys have equal ones.

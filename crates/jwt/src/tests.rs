@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use super::{Invalid, Key, KeyError};
+use super::{Invalid, Key, KeyError, MAX_LENGTH, Verifier, look};
 
 const NOW: i64 = 1_800_000_000;
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -153,4 +153,42 @@ fn a_newline_at_the_end_of_a_shared_secret_is_not_part_of_it() {
 fn neither_key_nor_secret_is_in_a_debug_line() {
     let shown = format!("{:?}", Key::from_file(SECRET).unwrap());
     assert!(!shown.contains("0123") && shown.contains("HS256"), "{shown}");
+}
+
+#[test]
+fn without_the_key_it_can_be_said_what_is_no_jwt_or_is_over() {
+    let now = NOW * 1_000_000;
+    let good = by_secret(&claims());
+    assert_eq!(look(&good, now), Ok(()));
+    assert_eq!(look(&good, (NOW + 60) * 1_000_000), Err(Invalid), "it is over");
+    let without_role = by_secret(&json!({ "exp": NOW + 60 }));
+    let long = by_secret(&json!({ "role": "r".repeat(MAX_LENGTH), "exp": NOW + 60 }));
+    for bad in ["", "..", "a.b.c", &good[1..], &without_role, &long] {
+        assert_eq!(look(bad, now), Err(Invalid), "{bad}");
+    }
+}
+
+#[test]
+fn a_verifier_knows_what_it_verified_until_that_is_over_and_nothing_else() {
+    let now = NOW * 1_000_000;
+    let mut verifier = Verifier::new(Key::from_file(SECRET).unwrap());
+    let good = by_secret(&claims());
+    assert_eq!(verifier.known(&good, now), None);
+    let verified = verifier.verify(&good, now).unwrap();
+    assert_eq!(verifier.known(&good, now), Some(verified.clone()));
+    assert_eq!(verifier.known(&good, verified.expires), None);
+    assert_eq!(verifier.verify(&good, verified.expires), Err(Invalid));
+    let forged = format!("{}AAAA", &good[..good.len() - 4]);
+    assert_eq!(verifier.verify(&forged, now), Err(Invalid));
+    assert_eq!(verifier.known(&forged, now), None);
+    // What another key signed is not learnt.
+    let mut other = Verifier::new(Key::from_file(P256[1]).unwrap());
+    other.learn(&good, &verified);
+    assert_eq!(other.known(&good, now), None);
+}
+
+#[test]
+fn only_a_public_key_may_be_handed_on() {
+    assert_eq!(Key::from_file(P256[1]).unwrap().public(), Some(P256[1]));
+    assert_eq!(Key::from_file(SECRET).unwrap().public(), None);
 }

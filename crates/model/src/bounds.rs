@@ -2,11 +2,14 @@
 //!
 //! Guarantees that nothing which walks or drops such a tree runs out of stack, in the server and in the worker. A tree
 //! is weighed where it is sent ([`Scales`]), and weighed again where it arrives: the worker does not trust the server.
-//! Before that, [`deep`] ends the decoding of bytes that are nested deeper. It runs in both processes and touches
+//! Before that, [`deep`] and [`many`] end the decoding of bytes that are nested deeper or have more parts. It runs in both processes and touches
 //! nothing but its arguments and a counter of its thread.
 
 use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::query::{Ask, Constant, EventSource, Failure, Of, Rows, Shown, Span, Test};
@@ -21,6 +24,8 @@ pub const PART: usize = 64;
 thread_local! {
     /// Levels that are being decoded.
     static LEVEL: Cell<usize> = const { Cell::new(0) };
+    /// Parts of lists that were decoded since the outermost began.
+    static PARTS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Decodes what a tree has inside. Each field that may contain its own type has it as `deserialize_with`.
@@ -28,18 +33,54 @@ thread_local! {
 /// # Errors
 /// Those of `T`, and bytes that are nested deeper than [`DEEPEST`].
 pub fn deep<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    inside(|| T::deserialize(from))
+}
+
+/// Decodes a list in a tree, a part after the other: a byte may become some hundred.
+///
+/// # Errors
+/// As [`deep`], and more than [`MOST`] parts together with those of the lists around it.
+pub fn many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    struct Parts<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Parts<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut parts = Vec::new();
+            while let Some(part) = list.next_element()? {
+                PARTS.set(PARTS.get() + 1);
+                if PARTS.get() > MOST / PART {
+                    return Err(A::Error::custom("too many parts"));
+                }
+                parts.push(part);
+            }
+            Ok(parts)
+        }
+    }
+    inside(|| from.deserialize_seq(Parts(PhantomData)))
+}
+
+/// A level down.
+fn inside<T, E: Error>(decode: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     struct Level;
     impl Drop for Level {
         fn drop(&mut self) {
             LEVEL.set(LEVEL.get() - 1);
         }
     }
+    if LEVEL.get() == 0 {
+        PARTS.set(0);
+    }
     LEVEL.set(LEVEL.get() + 1);
     let _level = Level;
     if LEVEL.get() > DEEPEST {
-        return Err(serde::de::Error::custom("nested too deeply"));
+        return Err(E::custom("nested too deeply"));
     }
-    T::deserialize(from)
+    decode()
 }
 
 /// Why a tree is refused.
@@ -76,7 +117,17 @@ impl Scales {
     /// # Errors
     /// It is not.
     pub fn check(ask: &Ask) -> Result<(), TooLarge> {
-        Self::default().ask(ask, 0)
+        Self::weigh(ask).map(drop)
+    }
+
+    /// How heavy such a query is.
+    ///
+    /// # Errors
+    /// As [`Scales::check`].
+    pub fn weigh(ask: &Ask) -> Result<usize, TooLarge> {
+        let mut scales = Self::default();
+        scales.ask(ask, 0)?;
+        Ok(MOST - scales.left)
     }
 
     /// # Errors

@@ -54,6 +54,11 @@ impl Events {
         self.count == 0
     }
 
+    /// Bytes that their payloads take.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Adds an event.
     pub fn push(&mut self, event: Event) {
         let Event { kind, position, key, before, after } = event;
@@ -90,6 +95,22 @@ impl Events {
     pub fn iter(&self, sides: Sides) -> impl Iterator<Item = Result<Event, Damaged>> {
         let mut rest = Reader(&self.bytes);
         (0..self.count).map(move |_| Raw::take(&mut rest)?.decode(sides, &self.shapes))
+    }
+
+    /// The same; with the last one their memory is given back, so that a single large event is not held twice.
+    pub fn into_iter(self, sides: Sides) -> impl Iterator<Item = Result<Event, Damaged>> {
+        let Self { count, shapes, mut bytes } = self;
+        let (mut left, mut at) = (count, 0);
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let mut rest = Reader(&bytes[at..]);
+            let event = Raw::take(&mut rest).and_then(|raw| raw.decode(sides, &shapes));
+            at = bytes.len() - rest.0.len();
+            if left == 0 {
+                bytes = Vec::new();
+            }
+            Some(event)
+        })
     }
 
     /// All of them.

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bounds::deep;
+use crate::bounds::{deep, many};
 use crate::event::View;
 use crate::image::Image;
 
@@ -28,8 +28,8 @@ pub struct Name {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Ask {
     Constant(Constant),
-    Array(#[serde(deserialize_with = "deep")] Vec<Ask>),
-    Object(#[serde(deserialize_with = "deep")] Vec<(String, Ask)>),
+    Array(#[serde(deserialize_with = "many")] Vec<Ask>),
+    Object(#[serde(deserialize_with = "many")] Vec<(String, Ask)>),
     /// The rows of a set, a page at a time.
     Page {
         rows: Rows,
@@ -38,6 +38,7 @@ pub enum Ask {
     /// The rows of a set in an order, cut; answered with a page that has no next one.
     Sorted {
         rows: Rows,
+        #[serde(deserialize_with = "many")]
         order: Vec<Order>,
         skip: u64,
         /// `None` for all.
@@ -82,8 +83,8 @@ pub enum Constant {
     Uuid(String),
     /// The token of an event source.
     Token(String),
-    Array(#[serde(deserialize_with = "deep")] Vec<Constant>),
-    Object(#[serde(deserialize_with = "deep")] Vec<(String, Constant)>),
+    Array(#[serde(deserialize_with = "many")] Vec<Constant>),
+    Object(#[serde(deserialize_with = "many")] Vec<(String, Constant)>),
 }
 
 impl Constant {
@@ -119,11 +120,13 @@ pub enum Of {
     /// An index, by the name that the query calls, and values of its leading columns.
     Index {
         index: Name,
+        #[serde(deserialize_with = "many")]
         terms: Vec<Constant>,
     },
     /// An index of any collection, by its own name; [`Rows::collection`] says nothing then.
     Named {
         index: Name,
+        #[serde(deserialize_with = "many")]
         terms: Vec<Constant>,
     },
     /// The row with this key.
@@ -153,7 +156,7 @@ pub enum Shown {
     /// All of it.
     Document,
     /// These columns, under these names.
-    Object(Vec<(String, Name)>),
+    Object(#[serde(deserialize_with = "many")] Vec<(String, Name)>),
     /// One column's value alone.
     Value(Name),
     /// What the set itself knows of a row: of an index its columns that are no terms, and otherwise nothing.
@@ -194,8 +197,12 @@ pub enum Test {
         #[serde(deserialize_with = "deep")] Box<Test>,
     ),
     /// One of these; null is equal to null.
-    In(#[serde(deserialize_with = "deep")] Box<Test>, Vec<Constant>, Span),
-    Call(Function, #[serde(deserialize_with = "deep")] Vec<Test>, Span),
+    In(
+        #[serde(deserialize_with = "deep")] Box<Test>,
+        #[serde(deserialize_with = "many")] Vec<Constant>,
+        Span,
+    ),
+    Call(Function, #[serde(deserialize_with = "many")] Vec<Test>, Span),
 }
 
 impl Test {
@@ -276,8 +283,8 @@ impl Function {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
     Constant(Constant),
-    Array(#[serde(deserialize_with = "deep")] Vec<Answer>),
-    Object(#[serde(deserialize_with = "deep")] Vec<(String, Answer)>),
+    Array(#[serde(deserialize_with = "many")] Vec<Answer>),
+    Object(#[serde(deserialize_with = "many")] Vec<(String, Answer)>),
     Page {
         view: View,
         rows: Vec<Image>,

@@ -123,3 +123,18 @@ fn many_tests_are_joined_to_a_tree_that_is_hardly_deep() {
     let many = Test::joined(Binary::And, vec![column(); 20_000]).expect("there are some");
     in_little_stack(|| assert_eq!(Scales::check(&filtered(many)), Ok(())));
 }
+
+#[test]
+fn bytes_of_more_parts_than_a_query_may_have_are_refused_while_they_are_decoded() {
+    let few = Ask::Array((0..MOST / PART).map(|_| Ask::Constant(Constant::Null)).collect());
+    let many = Ask::Array((0..=MOST / PART).map(|_| Ask::Constant(Constant::Null)).collect());
+    let of_lists = Ask::Array(
+        (0..300)
+            .map(|_| Ask::Array((0..300).map(|_| Ask::Constant(Constant::Null)).collect()))
+            .collect(),
+    );
+    for (ask, fits) in [(few, true), (many, false), (of_lists, false)] {
+        let bytes = postcard::to_stdvec(&ask).expect("plain data");
+        assert_eq!(postcard::from_bytes::<Ask>(&bytes).is_ok(), fits, "{} bytes", bytes.len());
+    }
+}

@@ -75,7 +75,7 @@ impl Bucket {
     /// Fills it up to now; how long that was.
     fn fill(&mut self, rate: Option<Duration>, now: Instant) -> f64 {
         let since = now.saturating_duration_since(self.at).as_secs_f64();
-        self.left = (self.left + since * seconds(rate)).min(seconds(rate));
+        self.left = since.mul_add(seconds(rate), self.left).min(seconds(rate));
         self.at = now;
         since
     }
@@ -132,7 +132,7 @@ impl Accounts {
         });
         let since = source.bucket.fill(rates.source, now);
         source.bucket.left -= cost;
-        source.lately = source.lately * (-since / HALF_LIFE).exp2() + cost;
+        source.lately = source.lately.mul_add((-since / HALF_LIFE).exp2(), cost);
         role.bucket.fill(rates.role, now);
         role.bucket.left -= cost;
         if rates.role.is_some() && role.bucket.left <= 0.0 {

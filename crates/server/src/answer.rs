@@ -8,6 +8,8 @@ use event_source_model::encoding::Damaged;
 use event_source_model::event::{Reason, Refusal};
 use event_source_wire::native;
 
+use crate::budget::Purse;
+
 /// Seconds after which a client that was refused for now may come again.
 pub(crate) const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 /// Nobody between the server and its reader keeps it.
@@ -23,6 +25,11 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
     response
+}
+
+/// A JSON body that counts until it is sent.
+pub(crate) fn counted(status: StatusCode, text: String, purse: Purse) -> Response {
+    json(status, purse.around(text))
 }
 
 /// An open stream.
@@ -49,8 +56,13 @@ pub(crate) fn damaged(damaged: Damaged) -> Refusal {
 
 /// An error of HTTP itself, which no reason stands for. Drivers of every wire find `error.code`.
 pub(crate) fn http_error(status: StatusCode, code: &str, message: &str) -> Response {
+    http_refusal(status, code, &Refusal::new(Reason::InvalidRequest, message))
+}
+
+/// As [`http_error`], with a hint.
+pub(crate) fn http_refusal(status: StatusCode, code: &str, refusal: &Refusal) -> Response {
     let mut body = String::new();
-    native::coded_error(&mut body, code, &Refusal::new(Reason::InvalidRequest, message));
+    native::coded_error(&mut body, code, refusal);
     json(status, body)
 }
 

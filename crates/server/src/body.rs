@@ -13,6 +13,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::faults::{self, Point};
 use crate::hub::{self, Broken, Next, Subscription};
 
 #[derive(Debug)]
@@ -78,6 +79,7 @@ impl Body for StreamBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        faults::pass(Point::Body);
         if let Pace::Flush { is_due } = &mut self.pace
             && std::mem::take(is_due)
         {
@@ -85,7 +87,7 @@ impl Body for StreamBody {
             return Poll::Pending;
         }
         let is_resting = self.pace.is_resting(context);
-        self.subscription.poll_next(context, is_resting).map(|next| match next {
+        self.subscription.poll_piece(context, is_resting).map(|next| match next {
             Next::Chunk(chunk) => {
                 if chunk.events > 0 {
                     self.pace.begin();

@@ -1,15 +1,22 @@
 //! Who asks: a token, a secret, or both, wherever the client put them.
 //!
 //! It guarantees that two different credentials are never silently reduced to one, and it keeps
-//! every credential out of error texts. Whether one is good only the worker can say.
+//! every credential out of error texts. Whether one is good only the worker can say; it is not asked about what is none
+//! by its form, nor about a JWT that the key did not sign.
 
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use event_source_door::message::Access;
 use event_source_model::event::{Reason, Refusal};
-use event_source_model::token::PREFIX;
+use event_source_model::token::{PREFIX, has_form};
+
+use crate::hub::Hub;
+
+/// What a secret is: a prefix, and random bytes behind it.
+const SECRET: &str = "ess_";
+const SECRET_BYTES: usize = 32;
 
 /// The one credential of a request, besides the `token` parameter: of the headers that all protocols read,
 /// and of what a protocol has found elsewhere.
@@ -63,6 +70,66 @@ pub(crate) fn access(
             .hint("event_source.require_secret is on"));
     }
     Ok(Access { token, secret })
+}
+
+/// Looks at the credentials in the headers, before the body is read. What cannot be read is told by [`given`].
+///
+/// # Errors
+/// One is not good.
+pub(crate) fn look(hub: &Hub, headers: &HeaderMap) -> Result<(), Refusal> {
+    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+    let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(text);
+    let bearers = bearers.filter_map(|text| authorization(&text).ok());
+    let others = headers.get_all("x-access-token").iter().filter_map(text);
+    bearers.chain(others).try_for_each(|credential| {
+        if credential.starts_with(PREFIX) { token(&credential) } else { secret(hub, &credential) }
+    })
+}
+
+/// Looks at a token and the credential beside it.
+///
+/// # Errors
+/// One is not good.
+pub(crate) fn look_at(hub: &Hub, access: &Access) -> Result<(), Refusal> {
+    token(&access.token)?;
+    access.secret.iter().try_for_each(|text| secret(hub, text))
+}
+
+/// Looks at a secret or a JWT: two dots are in every JWT and in no secret.
+///
+/// # Errors
+/// It is not good.
+pub(crate) fn secret(hub: &Hub, text: &str) -> Result<(), Refusal> {
+    let is_good = if text.matches('.').count() == 2 {
+        hub.jwts().check(text).is_ok()
+    } else {
+        let random = text.strip_prefix(SECRET).map(|text| URL_SAFE_NO_PAD.decode(text));
+        random.is_some_and(|bytes| bytes.is_ok_and(|bytes| bytes.len() == SECRET_BYTES))
+    };
+    // As the worker says it.
+    if is_good { Ok(()) } else { Err(Refusal::new(Reason::Unauthorized, "invalid secret")) }
+}
+
+/// Looks at who asks a query.
+///
+/// # Errors
+/// The credential is not good, or there must be one.
+pub(crate) fn of_query(hub: &Hub, given: Option<&str>) -> Result<(), Refusal> {
+    match given {
+        Some(text) => secret(hub, text),
+        None if hub.config().has_anonymous_role => Ok(()),
+        // As the worker says it.
+        None => Err(Refusal::new(Reason::Unauthorized, "no credential was given")
+            .hint("give a secret from event_source.create_secret as Bearer")),
+    }
+}
+
+fn token(text: &str) -> Result<(), Refusal> {
+    if has_form(text) {
+        return Ok(());
+    }
+    Err(Refusal::new(Reason::InvalidToken, "invalid event source")
+        .hint("get a token from event_source(...) in this database"))
 }
 
 /// What stands behind `Bearer`, or the user behind `Basic`.

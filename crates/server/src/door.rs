@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use crate::faults::{self, Point};
 use crate::hub::Hub;
 
 /// What one read takes from the pair.
@@ -68,12 +69,24 @@ impl Door {
         stream.set_nonblocking(true)?;
         match message {
             ToServer::Welcome { version, config } if version == ours => {
+                reader.limit(frame::longest(config.server_memory_bytes));
                 Ok((Self { stream, reader }, config))
             }
             ToServer::Welcome { version, .. } => Err(DoorError::Version { theirs: version, ours }),
             ToServer::Refused { refusal, .. } => Err(DoorError::Refused(refusal.message)),
             _ => Err(DoorError::NoWelcome),
         }
+    }
+
+    /// Says one thing before there is a runtime.
+    ///
+    /// # Errors
+    /// When the pair has ended.
+    pub fn say(&self, message: &ToWorker) -> Result<(), DoorError> {
+        let mut bytes = Vec::new();
+        frame::push(&mut bytes, message)?;
+        // Nothing but the hello was written: there is room, and it does not wait.
+        Ok(io::Write::write_all(&mut &self.stream, &bytes)?)
     }
 
     /// Carries messages both ways until the pair ends; never returns without a reason.
@@ -100,9 +113,15 @@ async fn read(
     hub: &Arc<Hub>,
 ) -> Result<(), DoorError> {
     let mut bytes = vec![0; READ];
+    // What it takes to read a large message and to decode it.
+    let purse = hub.purse();
     loop {
         let mut tail: Option<Tail> = None;
-        while let Some(message) = reader.next()? {
+        while let Some((message, length)) = reader.next_and_length()? {
+            if length > READ {
+                // Whoever gets it counts it.
+                purse.set(0);
+            }
             let apart = match (tail.as_mut(), message) {
                 (Some(tail), ToServer::Tail(next)) => match join(tail, next) {
                     Ok(()) => continue,
@@ -111,16 +130,21 @@ async fn read(
                 (_, message) => message,
             };
             if let Some(tail) = tail.take() {
-                hub.receive(ToServer::Tail(tail));
+                hub.receive(ToServer::Tail(tail), 0);
+            }
+            if let ToServer::Config(config) = &apart {
+                reader.limit(frame::longest(config.server_memory_bytes));
             }
             match apart {
                 ToServer::Tail(next) => tail = Some(next),
-                message => hub.receive(message),
+                message => hub.receive(message, length),
             }
         }
         if let Some(tail) = tail {
-            hub.receive(ToServer::Tail(tail));
+            hub.receive(ToServer::Tail(tail), 0);
         }
+        let begun = reader.begun().filter(|length| *length > READ);
+        purse.set(begun.map_or(0, |length| length * 2));
         match from.read(&mut bytes).await? {
             0 => return Ok(()),
             n => reader.feed(&bytes[..n]),
@@ -156,7 +180,17 @@ async fn write(mut to: OwnedWriteHalf, hub: &Hub) -> Result<(), DoorError> {
     loop {
         let mut bytes = Vec::new();
         for message in hub.outgoing().await {
-            frame::push(&mut bytes, &message)?;
+            // By itself first: one that cannot be sent fails alone.
+            let mut one = Vec::new();
+            let pushed = faults::caught("a message to the worker", || {
+                faults::pass(Point::Door);
+                frame::push_within(&mut one, &message, frame::MAX_REQUEST)
+            });
+            match pushed {
+                Some(Ok(())) => bytes.append(&mut one),
+                Some(Err(FrameError::Damaged(error))) => return Err(FrameError::from(error).into()),
+                Some(Err(FrameError::TooLong(_))) | None => hub.cannot_send(&message),
+            }
         }
         to.write_all(&bytes).await?;
     }

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::task::AtomicWaker;
 use hyper::rt::Executor;
 
+use crate::faults;
 use crate::wire::Wire;
 
 /// After so many passes it is the others' turn.
@@ -67,7 +68,7 @@ impl Calls {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().expect("no holder of this lock panics")
+        faults::lock(&self.waiting)
     }
 }
 
@@ -220,7 +221,9 @@ impl Driver {
         let Some(slot) = &mut self.slots[number] else { return };
         slot.bell.is_rung.store(false, SeqCst);
         let mut context = Context::from_waker(&slot.waker);
-        if slot.stream.as_mut().poll(&mut context).is_ready() {
+        // Its request fails, and nothing else of the connection.
+        let polled = faults::caught("a request", || slot.stream.as_mut().poll(&mut context));
+        if polled.is_none_or(|polled| polled.is_ready()) {
             self.slots[number] = None;
             self.free.push(number);
         }

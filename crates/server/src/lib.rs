@@ -6,35 +6,46 @@
 //!
 //! # Layout, from the process to the wire
 //!
-//! - [`mod@start`]: the descriptors, the handshake, the runtime
+//! - [`mod@start`]: the descriptors, the handshake, the runtime; [`sandbox`]: what is given up before anything is read
 //! - [`mod@serve`]: everything built and run; [`shutdown`]: the planned stop
 //! - [`door`]: the messages of the worker
 //! - [`hub`]: who follows what, and what they were sent
-//! - [`accept`]: connections; [`drive`]: one with all its streams as one task; [`wire`]: what they write, in one
+//! - [`accept`], [`connection`]: connections and what they may take; [`drive`]: one with all its streams as one task; [`wire`]: what they write, in one
 //!   write; [`routes`]: which request goes where
 //! - [`directus`], [`loopback`], [`native`], [`v10`], [`v4`]: a folder for each protocol, which uses nothing of
 //!   another's
-//! - [`health`]: for load balancers
-//! - [`credentials`], [`request`]: what a request says
+//! - [`gate`], [`peer`], [`places`], [`rates`]: who is let in; [`health`]: for load balancers
+//! - [`credentials`], [`request`]: what a request says; [`jwts`]: whether a JWT is worth asking about
+//! - [`faults`]: what a panic ends, and what it does not
+//! - [`budget`]: what is held in memory, and by whom
 //! - [`answer`], [`body`], [`websocket`], [`cors`]: what a response says
 #![forbid(unsafe_code)]
 
 mod accept;
 mod answer;
 pub mod body;
+pub mod budget;
 mod clock;
+mod connection;
 mod cors;
 mod credentials;
 mod directus;
 pub mod door;
 mod drive;
+pub mod faults;
+mod gate;
 mod health;
 pub mod hub;
+mod jwts;
 mod log;
 mod loopback;
 mod native;
+mod peer;
+mod places;
+mod rates;
 mod request;
 pub mod routes;
+pub mod sandbox;
 pub mod serve;
 pub mod shutdown;
 mod start;

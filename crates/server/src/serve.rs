@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use crate::accept::Acceptor;
 use crate::door::{Door, DoorError};
 use crate::hub::Hub;
-use crate::{routes, shutdown};
+use crate::{log, routes, shutdown};
 
 /// How long clients are given to read the goodbye: `pg_ctl stop` waits for it.
 const GOODBYE: Duration = Duration::from_millis(400);
@@ -62,5 +62,6 @@ async fn tick(hub: Arc<Hub>) {
         let every = every.clamp(SHORTEST_TICK, LONGEST_TICK);
         tokio::time::sleep(Duration::from_millis(every)).await;
         hub.tick();
+        log::left_out();
     }
 }

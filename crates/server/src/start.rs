@@ -1,4 +1,4 @@
-//! The start: takes the descriptors that the worker left, shakes hands, builds the runtime.
+//! The start: takes the descriptors that the worker left, locks itself in, shakes hands, builds the runtime.
 
 use std::io;
 use std::net::TcpListener;
@@ -6,10 +6,11 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use event_source_door::message::Config;
+use event_source_door::message::{Config, ToWorker};
 use listenfd::ListenFd;
 
 use crate::door::{Door, DoorError};
+use crate::sandbox::{self, InForce};
 use crate::{log, routes, serve};
 
 /// The process was not started by the worker.
@@ -28,7 +29,9 @@ pub fn start() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    match Door::knock(door) {
+    // Before there is a second thread, and before anything is read.
+    let confined = sandbox::enter(&listeners);
+    match introduce(door, confined) {
         Ok((door, config)) => run(door, &config, listeners),
         Err(DoorError::Closed) => ExitCode::FAILURE,
         Err(error @ DoorError::Io(_)) => {
@@ -44,8 +47,6 @@ pub fn start() -> ExitCode {
 
 /// The door is standard input, the listeners stand behind it by the `LISTEN_FDS` convention.
 fn descriptors() -> io::Result<(UnixStream, Vec<TcpListener>)> {
-    let door = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    door.peer_addr()?;
     let mut inherited = ListenFd::from_env();
     let mut listeners = Vec::new();
     for index in 0..inherited.len() {
@@ -57,7 +58,18 @@ fn descriptors() -> io::Result<(UnixStream, Vec<TcpListener>)> {
     if listeners.is_empty() {
         return Err(io::Error::other("no listening socket was handed over"));
     }
+    // Above the sockets, so that these are told from what is the server's own by their numbers.
+    let door = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    door.peer_addr()?;
     Ok((door, listeners))
+}
+
+/// Shakes hands, and says what the server has given up.
+fn introduce(door: UnixStream, confined: InForce) -> Result<(Door, Config), DoorError> {
+    let (door, config) = Door::knock(door)?;
+    let InForce { landlock, seccomp } = confined;
+    door.say(&ToWorker::Confined { landlock, seccomp })?;
+    Ok((door, config))
 }
 
 fn run(door: Door, config: &Config, listeners: Vec<TcpListener>) -> ExitCode {

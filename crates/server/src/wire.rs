@@ -13,7 +13,10 @@ use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+
+use crate::connection::Socket;
+
+use crate::faults;
 
 /// With so much a write is worth its price: a frame of HTTP/2 with its head, and a little more.
 const FULL: usize = 20 * 1024;
@@ -29,7 +32,7 @@ pub(crate) struct Wire(Arc<Mutex<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    socket: TokioIo<TcpStream>,
+    socket: TokioIo<Socket>,
     held: Vec<u8>,
     /// How much of `held` has left.
     sent: usize,
@@ -40,7 +43,7 @@ struct Inner {
 }
 
 impl Wire {
-    pub(crate) fn new(socket: TcpStream) -> Self {
+    pub(crate) fn new(socket: Socket) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             socket: TokioIo::new(socket),
             held: Vec::new(),
@@ -75,7 +78,7 @@ impl Wire {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().expect("no holder of the socket's lock panics")
+        faults::lock(&self.0)
     }
 }
 

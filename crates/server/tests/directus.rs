@@ -65,7 +65,7 @@ async fn subscribe(worker: &mut Worker, socket: &mut Socket, more: Value) -> Ask
     send(socket, message).await;
     let (request, _, ask) = hears_query(worker).await;
     let page = Answer::Page { view: view(), rows: Vec::new(), is_next: false, after: None };
-    let parts = vec![Answer::EventSource("est_t".to_owned()), page];
+    let parts = vec![Answer::EventSource("est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA".to_owned()), page];
     answers(worker, request, Answer::Array(parts)).await;
     let (request, _) = worker.hears_open().await;
     worker.opens(request, opened(1000, 900)).await;
@@ -104,7 +104,7 @@ fn ids(message: &Value) -> Vec<&str> {
 async fn rows_of_a_transaction_are_one_message_for_each_kind_and_each_waits_for_the_one_before() {
     let mut worker = Worker::start(config()).await;
     worker.tails(empty_tail(900, 1000)).await;
-    let mut socket = open(&mut worker, "ess_s").await;
+    let mut socket = open(&mut worker, "ess_sssssssssssssssssssssssssssssssssssssssssss").await;
     subscribe(&mut worker, &mut socket, json!({ "uid": "u" })).await;
     let kinds = [EventType::Add, EventType::Add, EventType::Update, EventType::Remove];
     let changes = kinds.iter().zip(1..).map(|(kind, n)| change(1010, n as u32, n, *kind));
@@ -128,7 +128,7 @@ async fn transactions_that_wait_are_one_message_unless_the_query_cuts_messages()
         (json!({ "limit": 1 }), vec![vec!["1"], vec!["2"], vec!["3"]]),
         (json!({ "sort": "-id" }), vec![vec!["1"], vec!["2"], vec!["3"]]),
     ] {
-        let mut socket = open(&mut worker, "ess_s").await;
+        let mut socket = open(&mut worker, "ess_sssssssssssssssssssssssssssssssssssssssssss").await;
         subscribe(&mut worker, &mut socket, json!({ "query": query })).await;
         // Behind the `init` the socket rests: all three wait by then.
         let changes = (1..=3).map(|id| change(1000 + id, 1, id, EventType::Add));
@@ -147,7 +147,7 @@ async fn transactions_that_wait_are_one_message_unless_the_query_cuts_messages()
 async fn sort_limit_and_offset_are_of_the_items_of_one_message() {
     let mut worker = Worker::start(config()).await;
     worker.tails(empty_tail(900, 1000)).await;
-    let mut socket = open(&mut worker, "ess_s").await;
+    let mut socket = open(&mut worker, "ess_sssssssssssssssssssssssssssssssssssssssssss").await;
     let query = json!({ "sort": "-id", "limit": 2, "offset": 1 });
     subscribe(&mut worker, &mut socket, json!({ "query": query })).await;
     let four = (1..=4).map(|id| change(1010, id as u32, id, EventType::Update));
@@ -166,8 +166,8 @@ async fn nothing_is_sent_before_the_answer_to_auth() {
     let mut worker = Worker::start(config()).await;
     let mut socket = Socket::of(ask_one(worker.address, "/websocket", &[]).await).await;
     vouches(&mut worker, None, false).await;
-    send(&mut socket, json!({ "type": "auth", "access_token": "ess_s", "uid": "y" })).await;
-    vouches(&mut worker, Some("ess_s"), true).await;
+    send(&mut socket, json!({ "type": "auth", "access_token": "ess_sssssssssssssssssssssssssssssssssssssssssss", "uid": "y" })).await;
+    vouches(&mut worker, Some("ess_sssssssssssssssssssssssssssssssssssssssssss"), true).await;
     let expected = json!({ "type": "auth", "status": "ok", "uid": "y" });
     assert_eq!(socket.event().await, expected);
 }
@@ -189,7 +189,7 @@ async fn whoever_does_not_say_who_he_is_is_let_go() {
 /// Of a role, that ends in so many seconds.
 fn jwt(seconds: i64) -> String {
     let claims = json!({ "role": "reader", "exp": support::now() / 1_000_000 + seconds });
-    format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
+    format!("eyJhbGciOiJIUzI1NiJ9.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
 
 #[tokio::test]
@@ -212,7 +212,10 @@ async fn a_jwt_that_ends_is_asked_for_again_and_its_subscription_goes_on_behind_
     let ToWorker::Open { request, access, start, .. } = worker.hears().await else {
         panic!("an Open was expected")
     };
-    assert_eq!((access.token.as_str(), access.secret), ("est_t", Some(second)));
+    assert_eq!(
+        (access.token.as_str(), access.secret),
+        ("est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA", Some(second))
+    );
     let behind =
         event_source_model::position::Cursor { history: HISTORY, position: Position::at(1010, 1) };
     assert_eq!(start, event_source_door::message::StartAt::Cursor(behind.encode()));
@@ -244,26 +247,29 @@ async fn a_public_socket_stays_when_a_jwt_ends_and_what_it_allowed_ends_with_it(
 
 #[tokio::test]
 async fn a_socket_has_so_many_subscriptions_and_one_more_is_refused() {
-    let roomy = support::Config { max_streams: 1000, ..config() };
-    let mut worker = Worker::start(roomy).await;
-    worker.tails(empty_tail(900, 1000)).await;
-    let mut socket = open(&mut worker, "ess_s").await;
-    for n in 0..200 {
-        subscribe(&mut worker, &mut socket, json!({ "uid": n })).await;
+    for (limit, most) in [(1000, 200), (9, 9)] {
+        let mut limited = support::Config { max_streams: 1000, ..config() };
+        limited.limits.max_streams_per_connection = limit;
+        let mut worker = Worker::start(limited).await;
+        worker.tails(empty_tail(900, 1000)).await;
+        let mut socket = open(&mut worker, "ess_sssssssssssssssssssssssssssssssssssssssssss").await;
+        for n in 0..most {
+            subscribe(&mut worker, &mut socket, json!({ "uid": n })).await;
+        }
+        let more = json!({ "type": "subscribe", "collection": "Product", "uid": "more" });
+        send(&mut socket, more).await;
+        let refused = socket.event().await;
+        assert_eq!(refused["error"]["code"], "LIMIT_EXCEEDED");
+        // One in the place of another is not one more.
+        subscribe(&mut worker, &mut socket, json!({ "uid": 7 })).await;
     }
-    let more = json!({ "type": "subscribe", "collection": "Product", "uid": "more" });
-    send(&mut socket, more).await;
-    let refused = socket.event().await;
-    assert_eq!(refused["error"]["code"], "LIMIT_EXCEEDED");
-    // One in the place of another is not one more.
-    subscribe(&mut worker, &mut socket, json!({ "uid": 7 })).await;
 }
 
 #[tokio::test]
 async fn a_stop_closes_with_going_away() {
     let mut worker = Worker::start(config()).await;
     worker.tails(empty_tail(900, 1000)).await;
-    let mut socket = open(&mut worker, "ess_s").await;
+    let mut socket = open(&mut worker, "ess_sssssssssssssssssssssssssssssssssssssssssss").await;
     subscribe(&mut worker, &mut socket, json!({})).await;
     worker.says(&ToServer::Stop).await;
     assert_eq!(socket.next().await, Said::Close(Some(1001)));
@@ -274,13 +280,13 @@ async fn a_page_of_another_origin_is_refused_unless_it_is_allowed() {
     let allowing = support::Config { cors_origins: "https://a.example".to_owned(), ..config() };
     let mut worker = Worker::start(allowing).await;
     let from = |origin| [("origin", origin)];
-    let path = "/websocket?access_token=ess_s";
+    let path = "/websocket?access_token=ess_sssssssssssssssssssssssssssssssssssssssssss";
     let refused = ask_one(worker.address, path, &from("https://b.example")).await;
     assert_eq!(refused.status(), 403);
     let opened = ask_one(worker.address, path, &from("https://a.example")).await;
     assert_eq!(opened.status(), 101);
     assert!(opened.headers().get("sec-websocket-extensions").is_none());
-    vouches(&mut worker, Some("ess_s"), true).await;
+    vouches(&mut worker, Some("ess_sssssssssssssssssssssssssssssssssssssssssss"), true).await;
 }
 
 #[tokio::test]
@@ -295,7 +301,7 @@ async fn every_reason_that_ends_a_source_is_told_to_its_reader_and_the_socket_st
         Reason::EvaluationFailed,
     ] {
         worker.tails(empty_tail(900, 1000)).await;
-        let mut socket = open(&mut worker, "ess_s").await;
+        let mut socket = open(&mut worker, "ess_sssssssssssssssssssssssssssssssssssssssssss").await;
         subscribe(&mut worker, &mut socket, json!({ "uid": "u" })).await;
         let refusal = Refusal::new(reason, "it is over");
         worker.says(&ToServer::Ended { source: support::SOURCE, refusal }).await;

@@ -10,13 +10,13 @@ use support::client::{Client, Line, Lines, json, request};
 use support::worker::Worker;
 use support::{added, config, empty_tail, opened, page, tail_of, view};
 
-const BODY: &str = r#"{"token":"est_t"}"#;
+const BODY: &str = r#"{"token":"est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA"}"#;
 
 #[tokio::test]
 async fn a_v10_feed_is_answered_on_both_versions_of_http() {
     let mut worker = Worker::start(config()).await;
     for mut client in [Client::one(worker.address).await, Client::two(worker.address).await] {
-        let body = r#"{"token":"est_t","page_size":2,"start_ts":500}"#;
+        let body = r#"{"token":"est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA","page_size":2,"start_ts":500}"#;
         let (response, ()) = tokio::join!(client.post("/feed/1", body), async {
             let (request, start, page_size) = worker.hears_page().await;
             assert_eq!((start, page_size), (StartAt::Timestamp(500), 2));
@@ -93,7 +93,7 @@ async fn a_position_that_is_gone_is_said_inside_a_v10_answer_and_by_410_in_a_nat
     let cursor = view().cursor(&Position::after(10));
     let mut refusal = Refusal::new(Reason::PositionGone, "the position is no longer in the log");
     refusal.cursor = Some(view().cursor(&Position::after(500)));
-    let body = format!(r#"{{"token":"est_t","cursor":"{cursor}"}}"#);
+    let body = format!(r#"{{"token":"est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA","cursor":"{cursor}"}}"#);
 
     let (response, ()) = tokio::join!(client.post("/stream/1", &body), async {
         let (request, _) = worker.hears_open().await;
@@ -129,7 +129,12 @@ async fn sse_has_ids_and_a_reconnect_goes_before_the_cursor_of_the_url() {
     worker.tails(empty_tail(900, 1000)).await;
     let mut client = Client::one(worker.address).await;
     let headers = [("accept", "text/event-stream"), ("last-event-id", "new")];
-    let get = request("GET", "/v1/stream?token=est_t&cursor=old&include=prev", &headers, "");
+    let get = request(
+        "GET",
+        "/v1/stream?token=est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA&cursor=old&include=prev",
+        &headers,
+        "",
+    );
     let (response, ()) = tokio::join!(client.send(get), async {
         let (request, start) = worker.hears_open().await;
         assert_eq!(start, StartAt::Cursor("new".to_owned()));
@@ -149,13 +154,18 @@ async fn sse_has_ids_and_a_reconnect_goes_before_the_cursor_of_the_url() {
 async fn a_secret_beside_a_token_reaches_the_worker_with_it() {
     let mut worker = Worker::start(config()).await;
     let mut client = Client::one(worker.address).await;
-    let get = request("GET", "/v1/feed?token=est_t", &[("x-access-token", "ess_s")], "");
+    let get = request(
+        "GET",
+        "/v1/feed?token=est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA",
+        &[("x-access-token", "ess_sssssssssssssssssssssssssssssssssssssssssss")],
+        "",
+    );
     let (response, ()) = tokio::join!(client.send(get), async {
         let ToWorker::Page { request, access, .. } = worker.hears().await else {
             panic!("a Page was expected")
         };
-        let secret = Some("ess_s".to_owned());
-        assert_eq!(access, Access { token: "est_t".to_owned(), secret });
+        let secret = Some("ess_sssssssssssssssssssssssssssssssssssssssssss".to_owned());
+        assert_eq!(access, Access { token: "est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA".to_owned(), secret });
         worker.refuses(request, Refusal::new(Reason::LimitExceeded, "too many")).await;
     });
     assert_eq!(response.status(), 429);
@@ -167,7 +177,7 @@ async fn only_a_full_page_with_more_behind_it_may_be_kept() {
     let mut worker = Worker::start(config()).await;
     let mut client = Client::one(worker.address).await;
     for (has_next, expected) in [(true, "private, max-age=3600, immutable"), (false, "no-store")] {
-        let get = client.get("/v1/feed?token=est_t&page_size=1");
+        let get = client.get("/v1/feed?token=est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA&page_size=1");
         let (response, ()) = tokio::join!(get, async {
             let (request, ..) = worker.hears_page().await;
             worker.pages(request, page(vec![added(1000, 1)], 1000, has_next)).await;
@@ -182,18 +192,21 @@ async fn a_feed_that_waits_is_answered_by_the_first_event() {
     let mut worker = Worker::start(config()).await;
     worker.tails(empty_tail(900, 1000)).await;
     let mut client = Client::one(worker.address).await;
-    let (response, ()) = tokio::join!(client.get("/v1/feed?token=est_t&wait=60"), async {
-        let (request, ..) = worker.hears_page().await;
-        worker.pages(request, page(Vec::new(), 1000, false)).await;
-        let (request, start) = worker.hears_open().await;
-        assert_eq!(start, StartAt::Cursor(view().cursor(&Position::after(1000))));
-        worker.opens(request, opened(1000, 900)).await;
-        worker.tails(tail_of(1000, 1010, 1, "x")).await;
-        worker.hears_close().await;
-        let (request, again, _) = worker.hears_page().await;
-        assert_eq!(again, start);
-        worker.pages(request, page(vec![added(1010, 1)], 1010, false)).await;
-    });
+    let (response, ()) = tokio::join!(
+        client.get("/v1/feed?token=est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA&wait=60"),
+        async {
+            let (request, ..) = worker.hears_page().await;
+            worker.pages(request, page(Vec::new(), 1000, false)).await;
+            let (request, start) = worker.hears_open().await;
+            assert_eq!(start, StartAt::Cursor(view().cursor(&Position::after(1000))));
+            worker.opens(request, opened(1000, 900)).await;
+            worker.tails(tail_of(1000, 1010, 1, "x")).await;
+            worker.hears_close().await;
+            let (request, again, _) = worker.hears_page().await;
+            assert_eq!(again, start);
+            worker.pages(request, page(vec![added(1010, 1)], 1010, false)).await;
+        }
+    );
     assert_eq!(json(response).await["events"][0]["key"], 1);
 }
 
@@ -211,10 +224,11 @@ async fn what_is_no_route_is_said_in_json() {
         (405, &"POST".parse().expect("a header"))
     );
     assert_eq!(json(response).await["error"]["code"], "method_not_allowed");
-    let response = client.get("/v1/feed?token=est_t&tokn=x").await;
+    let response = client.get("/v1/feed?token=est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA&tokn=x").await;
     assert_eq!(response.status(), 400);
     assert_eq!(json(response).await["error"]["message"], "unknown parameter \"tokn\"");
-    let response = client.get("/v1/stream?token=est_t&snapshot=maybe").await;
+    let response =
+        client.get("/v1/stream?token=est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA&snapshot=maybe").await;
     let message = "parameter \"snapshot\" must be true or false";
     assert_eq!(json(response).await["error"]["message"], message);
     let response = client.get("/v1/stream").await;
@@ -310,8 +324,14 @@ async fn clients_over_the_limit_are_refused_in_words() {
     let mut first = Client::one(worker.address).await;
     assert_eq!(first.get("/health").await.status(), 200);
     let mut second = Client::one(worker.address).await;
-    let refused = second.get("/health").await;
+    assert_eq!(
+        second.get("/health").await.status(),
+        200,
+        "a health check is answered all the same"
+    );
+    let refused = second.get("/v1/feed?token=est_t").await;
     assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()[RETRY_AFTER], "1");
     assert_eq!(json(refused).await["error"]["code"], "limit_exceeded");
 }
 

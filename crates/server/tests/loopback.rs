@@ -47,7 +47,8 @@ async fn mints(worker: &mut Worker) -> Rows {
     let Ask::EventSource(EventSource { rows, watch: None, lasts: true, .. }) = ask else {
         panic!("an event source was expected, not {ask:?}")
     };
-    answers(worker, request, Answer::EventSource("est_t".to_owned())).await;
+    answers(worker, request, Answer::EventSource("est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA".to_owned()))
+        .await;
     rows
 }
 
@@ -92,14 +93,20 @@ async fn next_text(lines: &mut Lines) -> String {
 async fn a_stream_has_loopbacks_headers_and_begins_with_ok() {
     let mut worker = Worker::start(config()).await;
     let mut client = Client::one(worker.address).await;
-    let headers = [("accept", "text/event-stream"), ("authorization", "ess_s")];
+    let headers = [
+        ("accept", "text/event-stream"),
+        ("authorization", "ess_sssssssssssssssssssssssssssssssssssssssssss"),
+    ];
     let sent = request("GET", &format!("{PATH}?_format=event-stream"), &headers, "");
     let (response, seen) = open(&mut worker, &mut client, sent).await;
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let cache = response.headers()["cache-control"].to_str().expect("ASCII");
     assert!(cache.contains("no-transform"), "{cache}");
     assert!(!response.headers().contains_key("content-encoding"));
-    assert_eq!((seen.plural.as_str(), seen.secret.as_deref()), ("Products", Some("ess_s")));
+    assert_eq!(
+        (seen.plural.as_str(), seen.secret.as_deref()),
+        ("Products", Some("ess_sssssssssssssssssssssssssssssssssssssssssss"))
+    );
     assert_eq!(seen.start, StartAt::Token);
     assert_eq!(seen.rows.collection.text, "Product");
     assert_eq!((&seen.rows.of, &seen.rows.shown), (&Of::All, &Shown::Document));
@@ -315,16 +322,16 @@ async fn what_cannot_be_understood_is_refused_and_never_reaches_the_worker() {
 #[tokio::test]
 async fn a_credential_is_found_wherever_loopback_looks_for_it() {
     let mut worker = Worker::start(config()).await;
-    let bare = [("authorization", "ess_s")];
-    let bearer = [("authorization", "Bearer ess_s")];
-    let own = [("x-access-token", "ess_s")];
-    let query = format!("{PATH}?access_token=ess_s");
+    let bare = [("authorization", "ess_sssssssssssssssssssssssssssssssssssssssssss")];
+    let bearer = [("authorization", "Bearer ess_sssssssssssssssssssssssssssssssssssssssssss")];
+    let own = [("x-access-token", "ess_sssssssssssssssssssssssssssssssssssssssssss")];
+    let query = format!("{PATH}?access_token=ess_sssssssssssssssssssssssssssssssssssssssssss");
     for (path, headers, expected) in [
-        (query.as_str(), &[][..], Some("ess_s")),
-        (PATH, &bare, Some("ess_s")),
-        (PATH, &bearer, Some("ess_s")),
-        (PATH, &own, Some("ess_s")),
-        (query.as_str(), &bare, Some("ess_s")),
+        (query.as_str(), &[][..], Some("ess_sssssssssssssssssssssssssssssssssssssssssss")),
+        (PATH, &bare, Some("ess_sssssssssssssssssssssssssssssssssssssssssss")),
+        (PATH, &bearer, Some("ess_sssssssssssssssssssssssssssssssssssssssssss")),
+        (PATH, &own, Some("ess_sssssssssssssssssssssssssssssssssssssssssss")),
+        (query.as_str(), &bare, Some("ess_sssssssssssssssssssssssssssssssssssssssssss")),
         (PATH, &[], None),
     ] {
         let mut client = Client::one(worker.address).await;
@@ -344,7 +351,7 @@ async fn who_is_not_let_in_gets_the_body_of_loopback() {
     let unauthorized = r#"{"error":{"statusCode":401,"name":"Error","message":"Authorization Required","code":"AUTHORIZATION_REQUIRED"}}"#;
     let unauthorized: serde_json::Value = serde_json::from_str(unauthorized).expect("JSON");
     // What may be followed by a token is not what may be asked.
-    let token = client.get(&format!("{PATH}?access_token=est_t")).await;
+    let token = client.get(&format!("{PATH}?access_token=est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA")).await;
     assert_eq!(token.status(), 401);
     assert_eq!(json(token).await, unauthorized);
     let (response, ()) = tokio::join!(client.get(PATH), async {
@@ -353,7 +360,7 @@ async fn who_is_not_let_in_gets_the_body_of_loopback() {
     });
     assert_eq!(response.status(), 401);
     assert_eq!(json(response).await, unauthorized);
-    let path = format!("{PATH}?access_token=ess_s");
+    let path = format!("{PATH}?access_token=ess_sssssssssssssssssssssssssssssssssssssssssss");
     let (response, ()) = tokio::join!(client.get(&path), async {
         knows(&mut worker, true).await;
         let (request, ..) = asked(&mut worker).await;
@@ -368,7 +375,7 @@ async fn who_is_not_let_in_gets_the_body_of_loopback() {
 async fn a_model_that_is_not_there_and_a_method_that_is_not_known_are_not_found() {
     let mut worker = Worker::start(config()).await;
     let mut client = Client::one(worker.address).await;
-    let path = "/api/Nopes/change-stream?access_token=ess_s&_format=event-stream";
+    let path = "/api/Nopes/change-stream?access_token=ess_sssssssssssssssssssssssssssssssssssssssssss&_format=event-stream";
     let (response, ()) = tokio::join!(client.get(path), async {
         let (request, ..) = asked(&mut worker).await;
         let failure = Failure::new(Fault::UnboundVariable, "no such thing", Span::default());

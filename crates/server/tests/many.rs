@@ -8,7 +8,7 @@ use support::socket::{Socket, Two};
 use support::worker::Worker;
 use support::{config, empty_tail, opened, tail_of};
 
-const PATH: &str = "/v1/stream?token=est_t";
+const PATH: &str = "/v1/stream?token=est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA";
 const MANY: usize = 500;
 
 async fn many() -> Worker {

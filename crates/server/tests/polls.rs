@@ -12,7 +12,7 @@ use support::{GRANT, added, config, empty_tail, now, opened, page, tail_of, view
 
 fn path(at: i64) -> String {
     let cursor = view().cursor(&Position::after(at));
-    format!("/v1/feed?token=est_t&cursor={cursor}")
+    format!("/v1/feed?token=est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA&cursor={cursor}")
 }
 
 async fn get(client: &mut Client, at: i64) -> Value {

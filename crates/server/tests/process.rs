@@ -7,7 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
 use event_source_door::frame::{self, Reader};
-use event_source_door::message::{Config, PROTOCOL, ToServer, ToWorker};
+use event_source_door::hosts::Hosts;
+use event_source_door::limits::Limits;
+use event_source_door::message::{Config, JwtKey, PROTOCOL, ToServer, ToWorker};
+use event_source_door::protocols::Protocols;
 
 /// Starts the server as the worker does: the door as standard input, the listener as number 3.
 fn start(listener: TcpListener) -> (Child, UnixStream) {
@@ -46,11 +49,17 @@ fn welcome(version: &str) -> ToServer {
     let config = Config {
         status_interval_ms: 1000,
         tail_memory_bytes: 1 << 20,
+        server_memory_bytes: 1 << 30,
         worker_threads: 1,
         max_clients: 10,
         max_streams: 10,
         cors_origins: String::new(),
         require_secret: false,
+        limits: Limits::default(),
+        protocols: Protocols::all(),
+        allowed_hosts: Hosts::default(),
+        has_anonymous_role: true,
+        jwt_key: JwtKey::Unread,
     };
     ToServer::Welcome { version: version.to_owned(), config }
 }
@@ -71,6 +80,10 @@ fn it_serves_on_the_inherited_socket_and_ends_with_its_worker() {
     };
     assert_eq!((protocol, version.as_str()), (PROTOCOL, env!("CARGO_PKG_VERSION")));
     says(&mut door, &welcome(&version));
+    // The machine of the tests has both; what a server does without them is in `tests/tests/sandbox.rs`.
+    assert_eq!(hears(&mut door), ToWorker::Confined { landlock: true, seccomp: true });
+    says(&mut door, &ToServer::Ping);
+    assert_eq!(hears(&mut door), ToWorker::Pong);
     let mut client = TcpStream::connect(address).expect("it listens");
     client.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").expect("it reads");
     let mut line = String::new();

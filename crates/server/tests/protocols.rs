@@ -22,7 +22,7 @@ async fn a_protocol_more_is_one_module_and_one_line() {
     let mut worker = Worker::start_with(config(), protocols().merge(toy::routes())).await;
     let mut client = Client::two(worker.address).await;
     worker.tails(empty_tail(900, 1000)).await;
-    let (response, ()) = tokio::join!(client.get("/toy/est_t"), async {
+    let (response, ()) = tokio::join!(client.get("/toy/est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA"), async {
         let (request, _) = worker.hears_open().await;
         worker.opens(request, opened(1000, 900)).await;
     });

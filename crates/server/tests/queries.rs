@@ -24,28 +24,40 @@ async fn the_worker_gets_names_and_constants_and_its_answer_is_tagged() {
     let mut worker = Worker::start(config()).await;
     let mut client = Client::two(worker.address).await;
     let body = r#"{"query":{"fql":["{ p: Product.byName(",{"value":"x\") || (\""},"), s: Product.all().eventSource() }"]}}"#;
-    let (response, ()) = tokio::join!(client.send(query(body, Some("ess_s"))), async {
-        let ToWorker::Query { request, secret, ask } = worker.hears().await else {
-            panic!("no query")
-        };
-        assert_eq!(secret.as_deref(), Some("ess_s"));
-        let Ask::Object(fields) = ask else { panic!("it is an object") };
-        let Ask::Page { rows, size: 16 } = &fields[0].1 else { panic!("a page of 16") };
-        let Of::Index { terms, .. } = &rows.of else { panic!("it is an index") };
-        assert_eq!(terms, &[event_source_model::query::Constant::Text("x\") || (\"".to_owned())]);
-        let after = Some("next".to_owned());
-        let page = Answer::Page { view: view(), rows: vec![row(1, "a")], is_next: false, after };
-        let fields =
-            vec![("p".to_owned(), page), ("s".to_owned(), Answer::EventSource("est_t".to_owned()))];
-        let answered =
-            Answered { answer: Answer::Object(fields), txn_ts: 1000, reads: 3, bytes: 9 };
-        worker.says(&ToServer::Answered { request, answered }).await;
-    });
+    let (response, ()) = tokio::join!(
+        client.send(query(body, Some("ess_sssssssssssssssssssssssssssssssssssssssssss"))),
+        async {
+            let ToWorker::Query { request, secret, ask } = worker.hears().await else {
+                panic!("no query")
+            };
+            assert_eq!(secret.as_deref(), Some("ess_sssssssssssssssssssssssssssssssssssssssssss"));
+            let Ask::Object(fields) = ask else { panic!("it is an object") };
+            let Ask::Page { rows, size: 16 } = &fields[0].1 else { panic!("a page of 16") };
+            let Of::Index { terms, .. } = &rows.of else { panic!("it is an index") };
+            assert_eq!(
+                terms,
+                &[event_source_model::query::Constant::Text("x\") || (\"".to_owned())]
+            );
+            let after = Some("next".to_owned());
+            let page =
+                Answer::Page { view: view(), rows: vec![row(1, "a")], is_next: false, after };
+            let fields = vec![
+                ("p".to_owned(), page),
+                (
+                    "s".to_owned(),
+                    Answer::EventSource("est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA".to_owned()),
+                ),
+            ];
+            let answered =
+                Answered { answer: Answer::Object(fields), txn_ts: 1000, reads: 3, bytes: 9 };
+            worker.says(&ToServer::Answered { request, answered }).await;
+        }
+    );
     assert_eq!(response.status(), 200);
     let answer = json(response).await;
     assert_eq!(answer["data"]["p"]["@set"]["data"][0]["@doc"]["id"], "1");
     assert_eq!(answer["data"]["p"]["@set"]["after"], "next");
-    assert_eq!(answer["data"]["s"], value!({ "@stream": "est_t" }));
+    assert_eq!(answer["data"]["s"], value!({ "@stream": "est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA" }));
     assert_eq!(answer["txn_ts"], 1000);
     assert_eq!(answer["stats"]["read_ops"], 3);
     assert_eq!(answer["stats"]["storage_bytes_read"], 9);
@@ -56,12 +68,15 @@ async fn what_the_worker_finds_wrong_is_underlined_in_the_query() {
     let mut worker = Worker::start(config()).await;
     let mut client = Client::one(worker.address).await;
     let body = r#"{"query":"Nothing.all()"}"#;
-    let (response, ()) = tokio::join!(client.send(query(body, Some("ess_s"))), async {
-        let ToWorker::Query { request, .. } = worker.hears().await else { panic!("no query") };
-        let span = Span { start: 0, end: 7 };
-        let failure = Failure::new(Fault::UnboundVariable, "Unbound variable `Nothing`", span);
-        worker.says(&ToServer::Failed { request, failure }).await;
-    });
+    let (response, ()) = tokio::join!(
+        client.send(query(body, Some("ess_sssssssssssssssssssssssssssssssssssssssssss"))),
+        async {
+            let ToWorker::Query { request, .. } = worker.hears().await else { panic!("no query") };
+            let span = Span { start: 0, end: 7 };
+            let failure = Failure::new(Fault::UnboundVariable, "Unbound variable `Nothing`", span);
+            worker.says(&ToServer::Failed { request, failure }).await;
+        }
+    );
     assert_eq!(response.status(), 400);
     let answer = json(response).await;
     assert_eq!(answer["error"]["code"], "unbound_variable");
@@ -73,7 +88,7 @@ async fn what_the_worker_finds_wrong_is_underlined_in_the_query() {
 async fn a_refused_query_never_reaches_the_worker() {
     let worker = Worker::start(config()).await;
     let mut client = Client::one(worker.address).await;
-    let secret = Some("ess_s");
+    let secret = Some("ess_sssssssssssssssssssssssssssssssssssssssssss");
     for (body, credential, status, code) in [
         (r#"{"query":"Product.all("}"#, secret, 400, "invalid_query"),
         (r#"{"query":"x"}"#, secret, 400, "invalid_query"),
@@ -82,7 +97,7 @@ async fn a_refused_query_never_reaches_the_worker() {
         (r#"{"query":7}"#, secret, 400, "invalid_request"),
         ("{}", None, 400, "invalid_request"),
         // What may be followed by a token is not what may be asked.
-        (r#"{"query":"1"}"#, Some("est_t"), 401, "unauthorized"),
+        (r#"{"query":"1"}"#, Some("est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA"), 401, "unauthorized"),
     ] {
         let response = client.send(query(body, credential)).await;
         assert_eq!(response.status(), status, "{body}");
@@ -94,7 +109,7 @@ async fn a_refused_query_never_reaches_the_worker() {
 async fn whether_a_query_may_be_asked_with_a_credential_or_without_only_the_worker_says() {
     let mut worker = Worker::start(config()).await;
     let mut client = Client::one(worker.address).await;
-    for credential in [Some("ess_s"), None] {
+    for credential in [Some("ess_sssssssssssssssssssssssssssssssssssssssssss"), None] {
         let asking = client.send(query(r#"{"query":"1"}"#, credential));
         let (response, ()) = tokio::join!(asking, async {
             let ToWorker::Query { request, secret, .. } = worker.hears().await else {

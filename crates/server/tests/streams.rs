@@ -12,7 +12,7 @@ use support::worker::Worker;
 use support::{added, batch, config, empty_tail, opened, tail_of, view};
 
 const STREAM: &str = "/v1/stream";
-const BODY: &str = r#"{"token":"est_t"}"#;
+const BODY: &str = r#"{"token":"est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA"}"#;
 
 /// A stream that is live at 1000 without the worker having been asked for a batch.
 async fn live(worker: &mut Worker, client: &mut Client) -> Lines {

@@ -16,7 +16,7 @@ use support::{
     COLLECTION, Config, added, batch, config, empty_tail, opened, page, row, tail_of, view,
 };
 
-const BODY: &str = r#"{"token":"est_t"}"#;
+const BODY: &str = r#"{"token":"est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA"}"#;
 const FRAME: usize = 16 * 1024;
 
 /// A v10 stream that waits for a batch from behind 500; its status is read.
@@ -25,7 +25,7 @@ async fn reading(
     client: &mut Client,
     headers: &[(&str, &str)],
 ) -> (Lines, u64) {
-    let mut all = vec![("authorization", "Bearer est_t")];
+    let mut all = vec![("authorization", "Bearer est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA")];
     all.extend(headers);
     let (response, ()): (Response<Incoming>, ()) =
         tokio::join!(client.send(request("POST", "/stream/1", &all, BODY)), async {
@@ -116,7 +116,12 @@ async fn a_status_says_what_was_read_in_vain_and_an_event_what_was_read_for_it()
     let mut worker = Worker::start(quick).await;
     worker.tails(empty_tail(400, 500)).await;
     let mut client = Client::two(worker.address).await;
-    let post = request("POST", "/stream/1", &[("authorization", "Bearer est_t")], BODY);
+    let post = request(
+        "POST",
+        "/stream/1",
+        &[("authorization", "Bearer est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA")],
+        BODY,
+    );
     let (response, ()) = tokio::join!(client.send(post), async {
         let (request, _) = worker.hears_open().await;
         worker.opens(request, opened(500, 400)).await;
@@ -176,7 +181,7 @@ fn piece(ids: std::ops::Range<i64>, end: i64) -> Page {
 async fn a_page_is_collected_from_pieces_until_it_is_full() {
     let mut worker = Worker::start(config()).await;
     let mut client = Client::one(worker.address).await;
-    let body = r#"{"token":"est_t","page_size":3}"#;
+    let body = r#"{"token":"est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA","page_size":3}"#;
     let (response, ()) = tokio::join!(client.post("/feed/1", body), async {
         let (request, start, size) = worker.hears_page().await;
         assert_eq!((start, size), (StartAt::Token, 3));
@@ -204,7 +209,10 @@ async fn a_page_is_collected_from_pieces_until_it_is_full() {
 async fn a_page_whose_time_is_over_has_what_there_is_and_a_cursor_that_has_moved() {
     let mut worker = Worker::start(config()).await;
     let mut client = Client::one(worker.address).await;
-    let headers = [("authorization", "Bearer est_t"), ("x-query-timeout-ms", "400")];
+    let headers = [
+        ("authorization", "Bearer est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA"),
+        ("x-query-timeout-ms", "400"),
+    ];
     let ask = request("POST", "/feed/1", &headers, BODY);
     let mut end = 600;
     let mut response = std::pin::pin!(client.send(ask));
@@ -232,8 +240,13 @@ async fn a_time_too_short_for_anything_is_said_by_440_and_a_wrong_one_by_400() {
     let mut worker = Worker::start(config()).await;
     let mut client = Client::one(worker.address).await;
     let ask = |path: &str, time: &str| {
-        let body = r#"{"token":"est_t","query":{"fql":["Product.all()"]}}"#;
-        let secret = if path == "/query/1" { "Bearer ess_s" } else { "Bearer est_t" };
+        let body =
+            r#"{"token":"est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA","query":{"fql":["Product.all()"]}}"#;
+        let secret = if path == "/query/1" {
+            "Bearer ess_sssssssssssssssssssssssssssssssssssssssssss"
+        } else {
+            "Bearer est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA"
+        };
         request("POST", path, &[("authorization", secret), ("x-query-timeout-ms", time)], body)
     };
     for path in ["/feed/1", "/query/1"] {
@@ -259,8 +272,8 @@ async fn a_page_that_starts_too_early_keeps_the_requests_own_start() {
     let mut refusal = Refusal::new(Reason::PositionGone, "the position is no longer in the log");
     refusal.cursor = Some(view().cursor(&Position::after(500)));
     for body in [
-        format!(r#"{{"token":"est_t","cursor":"{own}"}}"#),
-        r#"{"token":"est_t","start_ts":10}"#.to_owned(),
+        format!(r#"{{"token":"est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA","cursor":"{own}"}}"#),
+        r#"{"token":"est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA","start_ts":10}"#.to_owned(),
     ] {
         let (response, ()) = tokio::join!(client.post("/feed/1", &body), async {
             let (request, ..) = worker.hears_page().await;
@@ -292,8 +305,13 @@ async fn a_body_that_cannot_be_read_is_told_before_a_secret_that_is_missing() {
 async fn only_the_secret_and_the_body_are_needed_and_what_is_not_known_is_ignored() {
     let mut worker = Worker::start(config()).await;
     let mut client = Client::two(worker.address).await;
-    let headers = [("authorization", "Bearer est_t"), ("x-format", "simple"), ("x-unknown", "1")];
-    let body = r#"{"token":"est_t","unknown":{"a":[1]},"start_ts":null}"#;
+    let headers = [
+        ("authorization", "Bearer est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA"),
+        ("x-format", "simple"),
+        ("x-unknown", "1"),
+    ];
+    let body =
+        r#"{"token":"est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA","unknown":{"a":[1]},"start_ts":null}"#;
     let (response, ()) =
         tokio::join!(client.send(request("POST", "/feed/1", &headers, body)), async {
             let (request, start, size) = worker.hears_page().await;

@@ -27,14 +27,14 @@ async fn ask(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Response<Incoming> {
-    let bearer = [("authorization", "Bearer ess_s")];
+    let bearer = [("authorization", "Bearer ess_sssssssssssssssssssssssssssssssssssssssssss")];
     client.send(request("POST", path, &[&bearer, headers].concat(), body)).await
 }
 
 /// The next question to the worker, by the secret.
 async fn hears_query(worker: &mut Worker) -> (u64, Ask) {
     let ToWorker::Query { request, secret, ask } = worker.hears().await else { panic!("no query") };
-    assert_eq!(secret.as_deref(), Some("ess_s"));
+    assert_eq!(secret.as_deref(), Some("ess_sssssssssssssssssssssssssssssssssssssssssss"));
     (request, ask)
 }
 
@@ -48,7 +48,7 @@ fn version(row: Option<event_source_model::image::Image>, txn_ts: i64) -> Answer
 }
 
 fn token() -> Answer {
-    Answer::EventSource("est_t".to_owned())
+    Answer::EventSource("est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA".to_owned())
 }
 
 /// Opens a stream whose worker answers at 1000; the stream reads from behind 990.
@@ -302,14 +302,20 @@ async fn what_is_refused_before_the_worker_is_asked_says_why() {
         ("/stream", &[("x-last-seen-txn", "soon")], DOCUMENT, 400, "bad request"),
         ("/stream", &[("x-last-seen-txn", "9000000000000000")], DOCUMENT, 400, "bad request"),
         ("/stream", &[("x-query-timeout", "0")], DOCUMENT, 400, "bad request"),
-        ("/stream", &[("x-access-token", "ess_other")], DOCUMENT, 400, "bad request"),
+        (
+            "/stream",
+            &[("x-access-token", "ess_ooooooooooooooooooooooooooooooooooooooooooo")],
+            DOCUMENT,
+            400,
+            "bad request",
+        ),
     ] {
         let response = ask(&mut client, path, headers, body).await;
         assert_eq!(response.status(), status, "{path} {body}");
         assert_eq!(json(response).await["errors"][0]["code"], code, "{path} {body}");
     }
     // A token is no secret.
-    let token = [("authorization", "Bearer est_t")];
+    let token = [("authorization", "Bearer est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA")];
     let response = client.send(request("POST", "/stream", &token, DOCUMENT)).await;
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["www-authenticate"], "Bearer");

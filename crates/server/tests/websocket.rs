@@ -11,7 +11,7 @@ use support::worker::Worker;
 use support::{SOURCE, added, batch, config, empty_tail, opened, tail_of};
 use tokio_tungstenite::tungstenite::Message;
 
-const PATH: &str = "/v1/stream?token=est_t";
+const PATH: &str = "/v1/stream?token=est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA";
 
 #[derive(Clone, Copy, Debug)]
 enum Http {
@@ -168,6 +168,20 @@ async fn a_ping_is_answered_and_what_a_client_says_means_nothing() {
         assert_eq!(socket.event().await["key"], 7);
         socket.send(Message::Close(None)).await;
         assert!(matches!(socket.next().await, Said::Close(_)), "{http:?}");
+        worker.hears_close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_long_is_a_close_with_its_code() {
+    for http in BOTH {
+        let mut worker = Worker::start(config()).await;
+        let (mut socket, _) = open(&mut worker, http, PATH).await;
+        socket.send(Message::text("x".repeat(200_000))).await;
+        socket.send(Message::Ping("p".into())).await;
+        assert_eq!(socket.next().await, Said::Pong("p".into()), "{http:?}");
+        socket.send(Message::text("x".repeat(300_000))).await;
+        assert_eq!(socket.next().await, Said::Close(Some(1009)), "{http:?}");
         worker.hears_close().await;
     }
 }

@@ -85,7 +85,7 @@ impl Giver<'_> {
 pub type Give = fn(Giver<'_>) -> Way;
 
 /// Each way, given anew.
-pub const WAYS: [(&str, Give); 16] = [
+pub const WAYS: [(&str, Give); 20] = [
     ("SELECT on the table", |mut g| {
         let token = g.mint("GRANT SELECT ON $t TO $r", "event_source('$t')");
         g.sql(token, None, "REVOKE SELECT ON $t FROM $r")
@@ -125,6 +125,13 @@ pub const WAYS: [(&str, Give); 16] = [
     ("the token, expired", |mut g| {
         let token = g.mint_by_owner("event_source('$t', expires_in => '4 seconds')");
         g.way(token, None, Loss::Time(SECONDS), UNAUTHORIZED)
+    }),
+    ("the key that signed it", |mut g| {
+        let token = g.mint_by_owner("event_source('$t')");
+        g.run("SELECT event_source.rotate_key()");
+        let loss = "DELETE FROM event_source.signing_key
+             WHERE created_at < (SELECT max(created_at) FROM event_source.signing_key)";
+        g.way(token, None, Loss::Sql(loss.to_owned()), UNAUTHORIZED)
     }),
     ("the secret, revoked", |mut g| {
         g.run("GRANT SELECT ON $t TO $r");
@@ -175,6 +182,28 @@ pub const WAYS: [(&str, Give); 16] = [
     ("the table", |mut g| {
         let token = g.mint_by_owner("event_source('$t')");
         g.way(token, None, Loss::Sql(g.text("DROP TABLE $t")), GONE)
+    }),
+    ("CONNECT on the database", |mut g| {
+        // The others have it as everybody has.
+        let token = g.mint("GRANT SELECT ON $t TO $r", "event_source('$t')");
+        g.run(
+            "DO $do$ BEGIN EXECUTE (SELECT string_agg('GRANT CONNECT ON DATABASE app TO ' || rolname, ';')
+                FROM pg_roles WHERE rolname ~ '^r[0-9]+$' AND rolname <> '$r'); END $do$",
+        );
+        g.sql(token, None, "REVOKE CONNECT ON DATABASE app FROM PUBLIC")
+    }),
+    ("EXECUTE on a function of the filter", |mut g| {
+        let grant = "GRANT CONNECT ON DATABASE app TO PUBLIC; GRANT SELECT ON $t TO $r;
+             CREATE FUNCTION f$t(bigint) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
+             REVOKE EXECUTE ON FUNCTION f$t FROM PUBLIC; GRANT EXECUTE ON FUNCTION f$t TO $r";
+        let token = g.mint(grant, "event_source('$t', filter => 'f$t(id)')");
+        g.sql(token, None, "REVOKE EXECUTE ON FUNCTION f$t FROM $r")
+    }),
+    ("a superuser as the owner of a function of the filter", |mut g| {
+        let grant = "GRANT SELECT ON $t TO $r;
+             CREATE FUNCTION f$t(bigint) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END'";
+        let token = g.mint(grant, "event_source('$t', filter => 'f$t(id)')");
+        g.sql(token, None, "ALTER FUNCTION f$t OWNER TO $r")
     }),
 ];
 

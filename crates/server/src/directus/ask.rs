@@ -166,11 +166,6 @@ fn strange() -> Problem {
     Problem::query("The answer is of another kind.")
 }
 
-/// A question that is answered for a good credential only.
-pub(super) fn who_am_i() -> Ask {
-    Ask::Constant(Constant::Null)
-}
-
 #[cfg(test)]
 mod tests {
     use event_source_model::query::Span;

@@ -20,12 +20,13 @@ use super::renderer::said;
 use super::request::{self, Request, Subscribe};
 use super::subscription::{Said, Subscription};
 use super::taken::Taken;
+use crate::budget::{Peer, Purse};
 use crate::hub::{Format, Hub};
 use crate::websocket::{GOING_AWAY, Gone, Received, Socket};
 
 /// A client has so long to say who it is.
 const AUTH_TIME: Duration = Duration::from_secs(10);
-/// Subscriptions of one socket.
+/// Subscriptions of one socket, or `event_source.max_streams_per_connection` if that is less.
 const MOST: usize = 200;
 /// The worker cannot be asked now.
 const TRY_AGAIN: u16 = 1013;
@@ -58,6 +59,7 @@ impl From<Gone> for End {
 #[derive(Debug)]
 pub(super) struct Connection {
     hub: Arc<Hub>,
+    peer: Peer,
     socket: Socket,
     mode: Mode,
     identity: Identity,
@@ -88,11 +90,12 @@ struct Heart {
 }
 
 impl Connection {
-    pub(super) fn new(hub: Arc<Hub>, socket: Socket) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, peer: Peer, socket: Socket) -> Self {
         let now = Instant::now();
         Self {
             heart: Heart { next: now + beat(&hub), is_awaited: false },
             hub,
+            peer,
             socket,
             mode: Mode::Closed,
             identity: Identity::default(),
@@ -140,7 +143,7 @@ impl Connection {
             Err(_) => return self.fail(&Problem::handshake_failed()).await,
         };
         let is_given = given.is_some();
-        match Identity::of(&self.hub, given).await {
+        match Identity::of(&self.hub, &self.peer, given).await {
             Ok(identity) => {
                 self.identity = identity;
                 self.mode = if is_given { Mode::Closed } else { Mode::Public };
@@ -165,7 +168,7 @@ impl Connection {
         let Some((uid, secret)) = secret else {
             return self.fail(&Problem::handshake_failed()).await;
         };
-        match Identity::of(&self.hub, Some(secret)).await {
+        match Identity::of(&self.hub, &self.peer, Some(secret)).await {
             Ok(identity) => {
                 self.identity = identity;
                 self.send(message::authenticated(uid.as_ref())).await
@@ -177,6 +180,7 @@ impl Connection {
 
     /// Says why, and closes.
     async fn fail(&mut self, problem: &Problem) -> Result<(), End> {
+        self.socket.log_refusal();
         self.send(error::error(Area::Auth, problem, None)).await?;
         Err(End::Closed)
     }
@@ -255,7 +259,7 @@ impl Connection {
         access_token: Option<String>,
     ) -> Result<(), End> {
         let found = match access_token {
-            Some(secret) => Identity::of(&self.hub, Some(secret)).await,
+            Some(secret) => Identity::of(&self.hub, &self.peer, Some(secret)).await,
             None => Err(Unknown::Refused),
         };
         match found {
@@ -277,7 +281,7 @@ impl Connection {
     async fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), End> {
         let uid = subscribe.uid.clone();
         match self.subscribed(subscribe).await {
-            Ok((subscribed, data)) => {
+            Ok((subscribed, data, _purse)) => {
                 let wanted = subscribed.subscription.shape.uid.clone();
                 if wanted.is_some() {
                     self.subscriptions.retain(|other| other.subscription.shape.uid != wanted);
@@ -289,32 +293,33 @@ impl Connection {
         }
     }
 
-    /// The subscription and the items that it begins with.
+    /// The subscription and the items that it begins with, and what counts those.
     async fn subscribed(
         &mut self,
         subscribe: Subscribe,
-    ) -> Result<(Subscribed, Option<String>), Problem> {
+    ) -> Result<(Subscribed, Option<String>, Purse), Problem> {
         let uid = subscribe.uid.as_ref().map(Uid::text);
         let replaces = self
             .subscriptions
             .iter()
             .any(|other| uid.is_some() && other.subscription.shape.uid.as_deref() == uid);
-        if self.subscriptions.len() >= MOST && !replaces {
-            let message = format!("A connection has at most {MOST} subscriptions.");
+        let most = MOST.min(self.hub.config().limits.max_streams_per_connection as usize);
+        if self.subscriptions.len() >= most && !replaces {
+            let message = format!("A connection has at most {most} subscriptions.");
             return Err(Problem::new(error::LIMIT_EXCEEDED, message));
         }
         let asked: Asked = ask::ask(subscribe)?;
         let secret = self.identity.secret.clone();
-        let answered = self.hub.query(secret.clone(), asked.ask.clone()).await;
+        let answered = self.hub.query(&self.peer, secret.clone(), asked.ask.clone()).await;
         let answered = answered.map_err(|refusal| problem(&refusal))?;
-        let answered = answered.map_err(|failure| asked.problem(&failure))?;
+        let (answered, purse) = answered.map_err(|failure| asked.problem(&failure))?;
         let begun = asked.begun(answered.answer)?;
         let format = Format::of(asked.renderer());
         let access = Access { token: begun.token.clone(), secret: secret.clone() };
-        let opening = self.hub.open(access, StartAt::Token, format.clone());
+        let opening = self.hub.open(&self.peer, access, StartAt::Token, format.clone());
         let stream = opening.await.map_err(|refusal| problem(&refusal))?;
         let subscription = Subscription::new(asked.shape, begun.token, secret, stream);
-        Ok((Subscribed { subscription, format }, begun.data))
+        Ok((Subscribed { subscription, format }, begun.data, purse))
     }
 
     async fn say(&mut self, at: usize, said: Said) -> Result<(), End> {
@@ -355,7 +360,7 @@ impl Connection {
                 Some(cursor) => StartAt::Cursor(cursor.clone()),
                 None => StartAt::Token,
             };
-            let opening = self.hub.open(access, start, format.clone());
+            let opening = self.hub.open(&self.peer, access, start, format.clone());
             match opening.await {
                 Ok(stream) => {
                     let subscription = &mut self.subscriptions[at].subscription;

@@ -13,7 +13,7 @@ use event_source_model::token::PREFIX;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::ask::who_am_i;
+use crate::budget::Peer;
 use crate::clock;
 use crate::hub::Hub;
 
@@ -36,16 +36,19 @@ pub(super) enum Unknown {
 
 impl Identity {
     /// Of a credential that the worker takes, or of none where that is allowed.
-    pub(super) async fn of(hub: &Arc<Hub>, secret: Option<String>) -> Result<Self, Unknown> {
+    pub(super) async fn of(
+        hub: &Arc<Hub>,
+        peer: &Peer,
+        secret: Option<String>,
+    ) -> Result<Self, Unknown> {
         // What may be followed by a token is not what may be asked.
         if secret.as_deref().is_some_and(|secret| secret.starts_with(PREFIX))
             || (secret.is_none() && hub.config().require_secret)
         {
             return Err(Unknown::Refused);
         }
-        match hub.query(secret.clone(), who_am_i()).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => return Err(Unknown::Refused),
+        match hub.vouch(peer, secret.clone()).await {
+            Ok(()) => {}
             Err(Refusal { reason, .. }) if is_passing(reason) => return Err(Unknown::Unavailable),
             Err(_) => return Err(Unknown::Refused),
         }

@@ -10,6 +10,7 @@ use axum::routing::any;
 use event_source_model::event::Refusal;
 
 use super::connection::Connection;
+use crate::budget::Peer;
 use crate::hub::Hub;
 use crate::{credentials, websocket};
 
@@ -22,9 +23,9 @@ pub(crate) fn routes() -> Router<Arc<Hub>> {
 async fn open(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
     let credential = credential(&parts);
-    let serving = Arc::clone(&hub);
+    let (serving, peer) = (Arc::clone(&hub), Peer::of(&parts, &hub));
     let accepted = websocket::accept(&hub, &mut parts, |socket| async move {
-        Connection::new(serving, socket).run(credential).await;
+        Connection::new(serving, peer, socket).run(credential).await;
     });
     accepted.await.unwrap_or_else(|response| response)
 }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use event_source_model::value::Value;
 use event_source_wire::directus::error::{Problem, SERVICE_UNAVAILABLE};
 use event_source_wire::directus::message::{self, Kind};
@@ -39,6 +40,8 @@ pub(super) struct Subscription {
     pub secret: Option<String>,
     /// `None` while the connection has no good credential.
     pub stream: Option<hub::Subscription>,
+    /// What was read last; its memory counts until it is said.
+    held: Bytes,
     /// Read and not yet said.
     lines: VecDeque<Line>,
     open: Option<Group>,
@@ -70,7 +73,7 @@ impl Subscription {
         stream: hub::Subscription,
     ) -> Self {
         let (lines, stream) = (VecDeque::new(), Some(stream));
-        Self { shape, token, cursor: None, secret, stream, lines, open: None }
+        Self { shape, token, cursor: None, secret, stream, held: Bytes::new(), lines, open: None }
     }
 
     /// The next message. What is ready is folded into it as far as it may be.
@@ -86,12 +89,21 @@ impl Subscription {
                 Poll::Ready(Next::Chunk(chunk)) => {
                     let text = std::str::from_utf8(&chunk.bytes).expect("the renderer wrote text");
                     self.lines.extend(text.lines().map(line::read));
+                    self.held = chunk.bytes;
                 }
                 Poll::Ready(Next::End(_)) => {
                     let cut = Problem::new(SERVICE_UNAVAILABLE, "the stream was cut");
                     self.lines.push_back(Line::End(cut));
                 }
-                Poll::Pending => return self.close().map_or(Poll::Pending, Poll::Ready),
+                Poll::Pending => {
+                    return match self.close() {
+                        Some(said) => Poll::Ready(said),
+                        None => {
+                            self.held = Bytes::new();
+                            Poll::Pending
+                        }
+                    };
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ use event_source_wire::shown::Shown;
 
 use super::queue::Chunk;
 use super::renderer::{Cut, Format};
+use crate::budget::Account;
 
 /// How much goes into one frame: as HTTP/2 sends it.
 const FRAME: usize = 16 * 1024;
@@ -43,9 +44,14 @@ impl Format {
         said(|out| self.error(out, view, refusal))
     }
 
-    /// Begins to write events, each of whose changes took `micros`.
-    pub(super) fn writing<'a>(&'a self, view: &'a View, micros: u64) -> Writing<'a> {
-        Writing { format: self, view, micros, cutting: Cutting::new(self.cut()) }
+    /// Begins to write events, each of whose changes took `micros`, for streams of that owner.
+    pub(super) fn writing<'a>(
+        &'a self,
+        view: &'a View,
+        micros: u64,
+        owner: &'a Account,
+    ) -> Writing<'a> {
+        Writing { format: self, view, micros, cutting: Cutting::new(self.cut(), owner) }
     }
 }
 
@@ -55,17 +61,22 @@ pub(super) struct Writing<'a> {
     format: &'a Format,
     view: &'a View,
     micros: u64,
-    cutting: Cutting,
+    cutting: Cutting<'a>,
 }
 
 impl Writing<'_> {
     pub(super) fn event(&mut self, shown: Shown<'_>) {
         let Self { format, view, micros, cutting } = self;
         let before = cutting.open.len();
+        let cost = Cost::of(shown.before.into_iter().chain(shown.after));
+        let bytes = usize::try_from(cost.bytes).unwrap_or_default();
+        if bytes > FRAME {
+            // By doubling it would be held twice.
+            cutting.open.reserve(bytes + bytes / 16 + FRAME);
+        }
         format.event(&mut cutting.open, view, shown, *micros);
         if cutting.open.len() > before {
-            let sides = shown.before.into_iter().chain(shown.after);
-            cutting.written(before, Cost { micros: *micros, ..Cost::of(sides) });
+            cutting.written(before, Cost { micros: *micros, ..cost });
         }
     }
 
@@ -84,8 +95,9 @@ fn said(write: impl FnOnce(&mut String)) -> Chunk {
 
 /// Chunks as they are filled.
 #[derive(Debug)]
-struct Cutting {
+struct Cutting<'a> {
     cut: Cut,
+    owner: &'a Account,
     open: String,
     /// Of the open one.
     events: u32,
@@ -93,16 +105,16 @@ struct Cutting {
     chunks: Vec<Arc<Chunk>>,
 }
 
-impl Cutting {
-    fn new(cut: Cut) -> Self {
+impl<'a> Cutting<'a> {
+    fn new(cut: Cut, owner: &'a Account) -> Self {
         let (open, chunks) = (String::new(), Vec::new());
-        Self { cut, open, events: 0, cost: Cost::default(), chunks }
+        Self { cut, owner, open, events: 0, cost: Cost::default(), chunks }
     }
 
     /// An event was written behind what there was before.
     fn written(&mut self, before: usize, cost: Cost) {
         if self.cut == Cut::Lines {
-            let (mut rest, mut cost) = (Bytes::from(std::mem::take(&mut self.open)), cost);
+            let (mut rest, mut cost) = (self.take(), cost);
             while !rest.is_empty() {
                 let end =
                     rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
@@ -123,9 +135,14 @@ impl Cutting {
         self.cost += cost;
     }
 
+    /// What was written, counted as the owner's.
+    fn take(&mut self) -> Bytes {
+        self.owner.shared().around(std::mem::take(&mut self.open))
+    }
+
     fn close(&mut self) {
         if self.events > 0 {
-            let bytes = Bytes::from(std::mem::take(&mut self.open));
+            let bytes = self.take();
             let (events, cost) = (std::mem::take(&mut self.events), std::mem::take(&mut self.cost));
             self.chunks.push(Arc::new(Chunk { bytes, events, cost }));
         }

@@ -11,17 +11,21 @@ use event_source_door::message::{Batch, Tail};
 use event_source_model::cost::Cost;
 use event_source_model::encoding::Damaged;
 use event_source_model::event::{EventType, Reason, Refusal, View};
+use event_source_model::events::Events;
 use event_source_model::net::NetChange;
 use event_source_model::position::Position;
 use event_source_wire::shown::Shown;
 
 use super::memory::Held;
 use super::queue::Chunk;
+use super::recover::fault;
 use super::renderer::Format;
 use super::sighting::{self, Sighting};
 use super::state::State;
 use super::stream::{Phase, Stream, StreamId};
+use crate::budget::Account;
 use crate::clock;
+use crate::faults::{self, Point};
 
 impl State {
     /// Hands a tail to every live stream that sees something of it, and keeps it.
@@ -43,7 +47,7 @@ impl State {
             let Some(followers) = self.followers.get(&seen[0].source) else { continue };
             let (first, last) = (seen[0].position(&tail), seen[seen.len() - 1].position(&tail));
             for (format, ids) in &followers.formats {
-                let mut shared: Option<Result<Vec<Arc<Chunk>>, Damaged>> = None;
+                let mut shared: Option<Result<Vec<Arc<Chunk>>, Unwritten>> = None;
                 for id in ids {
                     let Some(stream) = self.streams.get_mut(*id) else { continue };
                     if stream.phase != Phase::Live {
@@ -58,7 +62,7 @@ impl State {
                     let chunks = if is_shared && *first > stream.position {
                         let micros = micros(&tail, stream.collection);
                         &*shared.get_or_insert_with(|| {
-                            render(format, &followers.view, &tail, seen, micros)
+                            render(format, &followers.view, &tail, seen, micros, &stream.owner)
                         })
                     } else {
                         stream.advance(before.clone());
@@ -81,7 +85,7 @@ impl State {
         self.memory.push(tail, memory_limit);
         self.end_over(over);
         for (id, why) in damaged {
-            self.end(id, &unreadable(why));
+            self.end(id, &why.refusal());
         }
         for id in slow {
             self.fall_behind(id);
@@ -108,13 +112,14 @@ impl State {
         drop(tails);
         match done {
             Ok(()) => stream.enter(Phase::Live, self.looked_at.get(&stream.collection)),
+            Err(Stopped::Full) if stream.queue.has_room() => self.wait_for_turn(id),
             Err(Stopped::Full) => {}
-            Err(Stopped::Damaged(why)) => self.end(id, &unreadable(why)),
+            Err(Stopped::Unwritten(why)) => self.end(id, &why.refusal()),
         }
     }
 
     /// A piece of the log for a stream that asked for it.
-    pub(super) fn batch(&mut self, id: StreamId, batch: Batch) {
+    pub(super) fn batch(&mut self, id: StreamId, mut batch: Batch) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         if stream.is_over(clock::now()) {
             return self.end_over(vec![id]);
@@ -122,12 +127,15 @@ impl State {
         let is_of_log = stream.position.rows_behind().is_none();
         // Somebody has locked the table whose rows were asked for: asked again with the next tick.
         let is_later = !is_of_log && batch.position == stream.position;
-        let Rendered { chunks, bytes, damaged } = render_batch(stream, &batch, is_of_log);
+        let events = std::mem::take(&mut batch.events);
+        let count = events.len();
+        let Rendered { chunks, bytes, damaged } =
+            render_batch(stream, events, batch.cost.micros_each(), is_of_log);
         stream.spend(Cost { bytes: batch.cost.bytes + bytes, ..batch.cost });
         stream.push(&chunks);
-        stream.came(batch.events.len());
+        stream.came(count);
         if let Some(damaged) = damaged {
-            return self.end(id, &unreadable(damaged));
+            return self.end(id, &damaged.refusal());
         }
         if is_of_log {
             stream.advance(batch.position);
@@ -150,7 +158,15 @@ impl State {
 
     /// Streams that wait for nothing but that it is tried again.
     pub(super) fn try_again(&mut self) {
-        let waits = |stream: &&Stream| stream.phase == Phase::Full && stream.queue.has_room();
+        // Those that wait for their turn are given it.
+        let waiting = self.streams.values().filter(|stream| stream.waits.is_some());
+        let mut turns: Vec<_> = waiting.map(|stream| stream.queue.account().clone()).collect();
+        turns.sort_unstable_by_key(Account::id);
+        turns.dedup_by_key(|account| account.id());
+        self.freed.append(&mut turns);
+        let waits = |stream: &&Stream| {
+            stream.phase == Phase::Full && stream.waits.is_none() && stream.queue.has_room()
+        };
         let ids: Vec<StreamId> = self.streams.values().filter(waits).map(|s| s.id).collect();
         ids.into_iter().for_each(|id| self.catch_up(id));
     }
@@ -165,7 +181,7 @@ impl State {
     }
 
     /// The worker left something out of the tail: the live streams fetch it from the log.
-    fn leave_gap(&mut self) {
+    pub(super) fn leave_gap(&mut self) {
         let Some(end) = self.memory.end().cloned() else { return };
         let live = |s: &&mut Stream| s.phase == Phase::Live;
         let ids: Vec<StreamId> = self
@@ -188,12 +204,44 @@ impl State {
 enum Stopped {
     /// It goes on from the log when there is room.
     Full,
+    Unwritten(Unwritten),
+}
+
+/// Why events cannot be written.
+#[derive(Clone, Copy, Debug)]
+enum Unwritten {
     Damaged(Damaged),
+    Fault,
+}
+
+impl Unwritten {
+    /// The end of a stream whose events they are.
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::Damaged(damaged) => Refusal::new(Reason::Internal, damaged.to_string()),
+            Self::Fault => fault(),
+        }
+    }
+}
+
+impl From<Damaged> for Unwritten {
+    fn from(damaged: Damaged) -> Self {
+        Self::Damaged(damaged)
+    }
+}
+
+/// What a protocol writes; a panic there is its stream's alone.
+fn written<T>(write: impl FnOnce() -> Result<T, Unwritten>) -> Result<T, Unwritten> {
+    let written = faults::caught("a stream", || {
+        faults::pass(Point::Event);
+        write()
+    });
+    written.unwrap_or(Err(Unwritten::Fault))
 }
 
 /// Gives a stream what it wants of a tail in memory.
 fn remember(stream: &mut Stream, held: &mut Held) -> Result<(), Stopped> {
-    if !stream.queue.has_room() {
+    if !stream.queue.has_room() || !stream.queue.account().has_room() {
         return Err(Stopped::Full);
     }
     let tail = &held.tail;
@@ -206,7 +254,7 @@ fn remember(stream: &mut Stream, held: &mut Held) -> Result<(), Stopped> {
         render_wanted(stream, tail, &seen)
     };
     let tail = &held.tail;
-    let chunks = chunks.map_err(Stopped::Damaged)?;
+    let chunks = chunks.map_err(Stopped::Unwritten)?;
     stream.push(&chunks);
     if let Some(last) = seen.last() {
         stream.advance(last.position(tail).clone());
@@ -216,13 +264,17 @@ fn remember(stream: &mut Stream, held: &mut Held) -> Result<(), Stopped> {
 }
 
 /// All that an ordinary stream sees of a tail in memory.
-fn whole(stream: &Stream, held: &mut Held, seen: &[Sighting]) -> Result<Vec<Arc<Chunk>>, Damaged> {
-    let Stream { source, format, view, .. } = stream;
+fn whole(
+    stream: &Stream,
+    held: &mut Held,
+    seen: &[Sighting],
+) -> Result<Vec<Arc<Chunk>>, Unwritten> {
+    let Stream { source, format, view, owner, .. } = stream;
     if let Some(chunks) = held.rendered(*source, format) {
         return Ok(chunks);
     }
     let micros = micros(&held.tail, stream.collection);
-    let chunks = render(format, view, &held.tail, seen, micros)?;
+    let chunks = render(format, view, &held.tail, seen, micros, owner)?;
     held.share(*source, format, &chunks);
     Ok(chunks)
 }
@@ -233,34 +285,36 @@ struct Rendered {
     /// Of the rows of its events, which the worker has not counted.
     bytes: u64,
     /// Where it could not be read on.
-    damaged: Option<Damaged>,
+    damaged: Option<Unwritten>,
 }
 
 /// A piece of the log, or of the rows of a snapshot, up to what of it cannot be read.
-fn render_batch(stream: &Stream, batch: &Batch, is_of_log: bool) -> Rendered {
-    let mut writing = stream.format.writing(&stream.view, batch.cost.micros_each());
+fn render_batch(stream: &Stream, events: Events, micros: u64, is_of_log: bool) -> Rendered {
+    let mut writing = stream.format.writing(&stream.view, micros, &stream.owner);
     let is_ordinary = stream.is_ordinary();
-    let (mut bytes, mut damaged) = (0, None);
-    for event in batch.events.iter(stream.format.sides()) {
-        let mut event = match event {
-            Ok(event) => event,
-            Err(why) => {
-                damaged = Some(why);
-                break;
+    let mut bytes = 0;
+    let written = written(|| {
+        for event in events.into_iter(stream.format.sides()) {
+            let mut event = event?;
+            bytes += Cost::of_event(&event).bytes;
+            if is_of_log {
+                if !stream.wants(&event.position) {
+                    continue;
+                }
+                if !is_ordinary {
+                    event.position = stream.stamp(event.position);
+                }
             }
-        };
-        bytes += Cost::of_event(&event).bytes;
-        if is_of_log {
-            if !stream.wants(&event.position) {
-                continue;
-            }
-            if !is_ordinary {
-                event.position = stream.stamp(event.position);
-            }
+            writing.event(Shown::from(&event));
         }
-        writing.event(Shown::from(&event));
-    }
-    Rendered { chunks: writing.end(), bytes, damaged }
+        Ok(())
+    });
+    let chunks = match &written {
+        // What it was writing may be half an event.
+        Err(Unwritten::Fault) => Vec::new(),
+        _ => writing.end(),
+    };
+    Rendered { chunks, bytes, damaged: written.err() }
 }
 
 /// What a stream wants of a tail, rendered for it alone.
@@ -268,16 +322,19 @@ fn render_wanted(
     stream: &Stream,
     tail: &Tail,
     seen: &[Sighting],
-) -> Result<Vec<Arc<Chunk>>, Damaged> {
-    let mut writing = stream.format.writing(&stream.view, micros(tail, stream.collection));
-    for seen in seen {
-        let position = seen.position(tail);
-        if stream.wants(position) {
-            let change = seen.decode(tail, stream.format.sides())?;
-            writing.event(shown(&stream.stamp(position.clone()), &change, seen.kind));
+) -> Result<Vec<Arc<Chunk>>, Unwritten> {
+    let micros = micros(tail, stream.collection);
+    let mut writing = stream.format.writing(&stream.view, micros, &stream.owner);
+    written(|| {
+        for seen in seen {
+            let position = seen.position(tail);
+            if stream.wants(position) {
+                let change = seen.decode(tail, stream.format.sides())?;
+                writing.event(shown(&stream.stamp(position.clone()), &change, seen.kind));
+            }
         }
-    }
-    Ok(writing.end())
+        Ok(writing.end())
+    })
 }
 
 /// What all ordinary streams of a source get of a tail.
@@ -287,18 +344,16 @@ fn render(
     tail: &Tail,
     seen: &[Sighting],
     micros: u64,
-) -> Result<Vec<Arc<Chunk>>, Damaged> {
-    let mut writing = format.writing(view, micros);
-    for seen in seen {
-        let change = seen.decode(tail, format.sides())?;
-        writing.event(shown(seen.position(tail), &change, seen.kind));
-    }
-    Ok(writing.end())
-}
-
-/// The end of a stream whose events cannot be read.
-fn unreadable(damaged: Damaged) -> Refusal {
-    Refusal::new(Reason::Internal, damaged.to_string())
+    owner: &Account,
+) -> Result<Vec<Arc<Chunk>>, Unwritten> {
+    let mut writing = format.writing(view, micros, owner);
+    written(|| {
+        for seen in seen {
+            let change = seen.decode(tail, format.sides())?;
+            writing.event(shown(seen.position(tail), &change, seen.kind));
+        }
+        Ok(writing.end())
+    })
 }
 
 /// What a change of the collection took in a tail.

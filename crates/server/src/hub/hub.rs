@@ -8,18 +8,35 @@ use event_source_door::message::{Access, Config, PageAsked, StartAt, ToServer, T
 use event_source_model::bounds::Scales;
 use event_source_model::event::{LARGEST_PAGE, Reason, Refusal};
 use event_source_model::position::Cursor;
-use event_source_model::query::{Answered, Ask, Failure, Span};
+use event_source_model::query::{Answered, Ask, Constant, Failure, Span};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
 
-use super::queue::{Next, Queue};
+use super::outgoing::{Class, class_of, class_of_secret};
+use super::queue::{Asked, Next, Queue};
+use super::recover::About;
 use super::renderer::{Format, Pace};
-use super::state::{Answer, PagePart, Pending, State};
+use super::state::{Answer, PagePart, Pending, State, no_room};
 use super::stream::{FIRST_BATCH, StreamId};
+use crate::budget::{Budget, Peer, Purse};
 use crate::clock;
+use crate::credentials;
+use crate::faults::{self, Point};
+use crate::jwts::Jwts;
 use crate::shutdown::{self, Shutdown};
 
 /// A worker that answers later than this is as good as away.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// About the memory of an event; of a page before any of it has come; and of an answer.
+const EVENT: usize = 256;
+const PAGE: (usize, usize) = (16 * 1024, 1024 * 1024);
+const ANSWER: usize = 16 * 1024;
+/// Requests of a class that may always wait.
+const FEW: usize = 64;
+/// A question that is longer is not read for strangers.
+const LARGE: usize = 16 * 1024;
+/// Decoded, a query takes so many times what it weighs.
+const QUERY: usize = 3;
 
 /// What connects the worker's door with the clients.
 #[derive(Debug)]
@@ -27,23 +44,49 @@ pub struct Hub {
     state: Mutex<State>,
     /// Something waits to be written to the worker.
     outgoing: Notify,
-    config: watch::Sender<Config>,
+    config: watch::Sender<Arc<Config>>,
+    budget: Budget,
+    jwts: Jwts,
     stop: shutdown::Trigger,
 }
 
 impl Hub {
     pub fn new(config: Config) -> Arc<Self> {
+        let budget = Budget::new(config.server_memory_bytes);
+        let jwts = Jwts::of(&config.jwt_key);
         Arc::new(Self {
-            state: Mutex::default(),
+            state: Mutex::new(State::new(budget.clone())),
             outgoing: Notify::new(),
-            config: watch::Sender::new(config),
+            config: watch::Sender::new(Arc::new(config)),
+            budget,
+            jwts,
             stop: shutdown::Trigger::default(),
         })
     }
 
     /// The settings now.
-    pub fn config(&self) -> Config {
-        self.config.borrow().clone()
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// What JWTs are judged by.
+    pub(crate) fn jwts(&self) -> &Jwts {
+        &self.jwts
+    }
+
+    /// The accounts of a connection.
+    pub fn peer(&self) -> Peer {
+        self.budget.peer()
+    }
+
+    /// Counts a page that the peer is sent.
+    pub(crate) fn page_purse(&self, peer: &Peer, access: &Access) -> Purse {
+        peer.purse(self.lock().owner(class_of(access)))
+    }
+
+    /// Counts what is nobody's.
+    pub(crate) fn purse(&self) -> Purse {
+        self.budget.purse()
     }
 
     /// Becomes true when the worker says goodbye.
@@ -51,50 +94,74 @@ impl Hub {
         self.stop.watch()
     }
 
-    /// Opens a stream.
+    /// Opens a stream, which is read on the connection of that peer.
     ///
     /// # Errors
     /// The worker's refusal, or the server's own when it is stopping or full.
     pub async fn open(
         &self,
+        peer: &Peer,
         access: Access,
         start: StartAt,
         format: Format,
     ) -> Result<Subscription, Refusal> {
+        credentials::look_at(self, &access)?;
+        self.has_memory()?;
         let (reply, answer) = oneshot::channel();
         {
             let mut state = self.lock();
             let open = state.streams.len() + state.pending.len();
-            self.admit(open)?;
+            self.admit(&state, open, class_of(&access))?;
             let before_token = format.may_start_before_token();
-            let pending = Pending::Open { format, reply };
+            let (account, class) = (peer.account().clone(), class_of(&access));
+            let has_turn = state.begin_turn(&account);
+            let pending = Pending::Open { format, reply, account, class, has_turn };
             state.open(access, start, before_token, Some(FIRST_BATCH), pending);
         }
         self.outgoing.notify_one();
         answered(answer).await
     }
 
-    /// One page of a feed.
+    /// One page of a feed, counted in that purse. It is asked for when there is room for it: when what was answered
+    /// before has been read.
     ///
     /// # Errors
-    /// The server's own refusal; the worker's comes with the first part.
+    /// The worker's refusal, or the server's own.
     pub async fn page(
         &self,
+        purse: &Purse,
         access: Access,
         start: StartAt,
         asked: PageAsked,
     ) -> Result<PageParts, Refusal> {
-        if let Some(page) = self.recalled(&access, &start, asked.size).await {
-            return Ok(PageParts::Whole(Some(Box::new(page))));
+        credentials::look_at(self, &access)?;
+        self.has_memory()?;
+        let until = Instant::now() + ANSWER_TIME;
+        let mut about = (asked.size as usize).saturating_mul(EVENT).clamp(PAGE.0, PAGE.1);
+        loop {
+            timeout_at(until, purse.wait_for(about)).await.map_err(|_| no_room())?;
+            if let Some(page) = self.recalled(&access, &start, asked.size).await {
+                purse.turn(about, page.bytes);
+                return Ok(PageParts { first: Some(page), coming: None });
+            }
+            let (parts, mut coming) = mpsc::unbounded_channel();
+            {
+                let mut state = self.lock();
+                self.admit(&state, state.pending.len(), class_of(&access))?;
+                state.page(access.clone(), start.clone(), asked, parts, purse.clone());
+            }
+            self.outgoing.notify_one();
+            let first = timeout_at(until, coming.recv()).await;
+            purse.turn(about, 0);
+            match first.map_err(|_| no_answer())? {
+                Some(part) => {
+                    return Ok(PageParts { first: Some(part?), coming: Some(coming) });
+                }
+                None if self.stop.is_pulled() => return Err(stopping()),
+                // Others were faster. It is of more than was thought.
+                None => about = about.saturating_mul(16).min(PAGE.1 * 64),
+            }
         }
-        let (parts, coming) = mpsc::unbounded_channel();
-        {
-            let mut state = self.lock();
-            self.admit(state.pending.len())?;
-            state.page(access, start, asked, parts);
-        }
-        self.outgoing.notify_one();
-        Ok(PageParts::Coming(coming))
     }
 
     /// A page that memory has, once the worker has said that nothing is missing there.
@@ -105,45 +172,97 @@ impl Hub {
         self.outgoing.notify_one();
         tokio::time::timeout(ANSWER_TIME, said).await.ok()?.ok()?;
         let recalled = self.lock().recall(access, &from)?;
-        Some(PagePart { page: recalled.page(size), goes_on: false })
+        let page = recalled.page(size);
+        Some(PagePart { bytes: page.events.bytes(), page, goes_on: false })
     }
 
-    /// The answer to a query, or what is wrong with it.
+    /// The answer to a query, and what counts it, or what is wrong with the query.
     ///
     /// # Errors
     /// As [`Hub::open`].
     pub async fn query(
         &self,
+        peer: &Peer,
         secret: Option<String>,
         ask: Ask,
-    ) -> Result<Result<Answered, Failure>, Refusal> {
-        if let Err(too) = Scales::check(&ask) {
-            return Ok(Err(too.at(Span::default())));
-        }
+    ) -> Result<Result<(Answered, Purse), Failure>, Refusal> {
+        credentials::of_query(self, secret.as_deref())?;
+        self.has_memory()?;
+        let weight = match Scales::weigh(&ask) {
+            Ok(weight) => weight,
+            Err(too) => return Ok(Err(too.at(Span::default()))),
+        };
+        let purse = peer.purse(self.lock().owner(class_of_secret(secret.as_deref())));
+        let about = ANSWER + QUERY * weight;
+        let room = tokio::time::timeout(ANSWER_TIME, purse.wait_for(about));
+        room.await.map_err(|_| no_room())?;
         let (reply, answer) = oneshot::channel();
         {
             let mut state = self.lock();
-            self.admit(state.pending.len())?;
-            state.query(secret, ask, Pending::Query { reply });
+            let class = class_of_secret(secret.as_deref());
+            self.admit(&state, state.pending.len(), class)?;
+            let pending = Pending::Query { reply, purse: purse.clone() };
+            state.query(secret, ask, pending, weight);
         }
         self.outgoing.notify_one();
-        answered(answer).await
+        Ok(answered(answer).await?.map(|answered| (answered, purse)))
     }
 
-    /// Handles a message of the worker. Must be called in the order in which they came.
-    pub fn receive(self: &Arc<Self>, message: ToServer) {
+    /// Has the worker say whether somebody may ask at all, before much is done for them.
+    ///
+    /// # Errors
+    /// They may not, or it cannot be said.
+    pub async fn vouch(&self, peer: &Peer, secret: Option<String>) -> Result<(), Refusal> {
+        match self.query(peer, secret, Ask::Constant(Constant::Null)).await? {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(Refusal::new(Reason::Unauthorized, failure.message)),
+        }
+    }
+
+    /// The same, when what they ask is large: reading that costs more than asking.
+    ///
+    /// # Errors
+    /// As [`Hub::vouch`].
+    pub async fn vouch_for(
+        &self,
+        peer: &Peer,
+        secret: Option<&str>,
+        asked: &[u8],
+    ) -> Result<(), Refusal> {
+        credentials::of_query(self, secret)?;
+        if asked.len() <= LARGE {
+            return Ok(());
+        }
+        self.vouch(peer, secret.map(str::to_owned)).await
+    }
+
+    /// Handles a message of the worker, which came in so many bytes. Must be called in the order in which they came.
+    pub fn receive(self: &Arc<Self>, message: ToServer, bytes: usize) {
         match message {
             ToServer::Config(config) => {
-                self.config.send_replace(config);
+                self.budget.limit(config.server_memory_bytes);
+                self.jwts.set(&config.jwt_key);
+                self.config.send_replace(Arc::new(config));
             }
             ToServer::Stop => self.stop(),
             message => {
-                let limit = self.config.borrow().tail_memory_bytes as usize;
-                let (answer, readers, is_asked) = {
-                    let mut state = self.lock();
-                    let answer = state.receive(self, message, limit);
-                    (answer, std::mem::take(&mut state.readers), !state.outgoing.is_empty())
+                let limit = {
+                    let config = self.config.borrow();
+                    config.tail_memory_bytes.min(config.server_memory_bytes / 4) as usize
                 };
+                let about = About::of(&message);
+                let handled = faults::caught("a message of the worker", || {
+                    let mut state = self.lock();
+                    faults::pass(Point::Message);
+                    state.shed();
+                    let answer = state.receive(self, message, bytes, limit);
+                    state.go_on();
+                    (answer, std::mem::take(&mut state.readers), state.outgoing.is_due())
+                });
+                let (answer, readers, is_asked) = handled.unwrap_or_else(|| {
+                    let mut state = self.lock();
+                    (state.recover(about), std::mem::take(&mut state.readers), true)
+                });
                 readers.into_iter().for_each(Waker::wake);
                 hand_out(answer);
                 // Most tails ask the worker for nothing: its writer need not wake up for each.
@@ -154,10 +273,29 @@ impl Hub {
         }
     }
 
+    /// A message could not be sent: the request fails. Nothing else is ever too long.
+    pub(crate) fn cannot_send(&self, message: &ToWorker) {
+        let request = match message {
+            ToWorker::Open { request, .. }
+            | ToWorker::Read { request, .. }
+            | ToWorker::Page { request, .. }
+            | ToWorker::Poll { request, .. }
+            | ToWorker::Query { request, .. } => *request,
+            ToWorker::Hello { .. }
+            | ToWorker::More { .. }
+            | ToWorker::Close { .. }
+            | ToWorker::Streams(_)
+            | ToWorker::Confined { .. }
+            | ToWorker::Pong => return,
+        };
+        let answer = self.lock().recover(About::Request(request));
+        hand_out(answer);
+    }
+
     /// What is to be written to the worker next, once there is something.
     pub async fn outgoing(&self) -> Vec<ToWorker> {
         loop {
-            let messages: Vec<ToWorker> = self.lock().outgoing.drain(..).collect();
+            let messages = self.lock().take_for_worker();
             if !messages.is_empty() {
                 return messages;
             }
@@ -168,7 +306,13 @@ impl Hub {
     /// What time alone brings about; to be called several times in a status interval.
     pub fn tick(&self) {
         let interval = Duration::from_millis(self.config.borrow().status_interval_ms);
-        self.lock().tick(clock::now(), interval);
+        faults::caught("a look at what time brings", || {
+            let mut state = self.lock();
+            faults::pass(Point::Tick);
+            state.shed();
+            state.tick(clock::now(), interval);
+            state.go_on();
+        });
         self.outgoing.notify_one();
     }
 
@@ -187,43 +331,63 @@ impl Hub {
         self.lock().stop(&stopping());
     }
 
-    fn admit(&self, load: usize) -> Result<(), Refusal> {
-        if self.stop.is_pulled() {
-            return Err(stopping());
-        }
-        if load >= self.config.borrow().max_streams as usize {
-            return Err(Refusal::new(Reason::LimitExceeded, "too many streams")
-                .hint("event_source.max_streams limits them; try again later"));
+    /// At the ceiling nothing begins: those who hold most are being ended.
+    fn has_memory(&self) -> Result<(), Refusal> {
+        if self.budget.is_full() {
+            return Err(Refusal::new(Reason::Unavailable, "the server is short of memory")
+                .hint("event_source.server_memory limits it; try again later"));
         }
         Ok(())
     }
 
+    /// Whether one more may be asked of the worker, where so many are open or wait already.
+    fn admit(&self, state: &State, load: usize, class: Class) -> Result<(), Refusal> {
+        if self.stop.is_pulled() {
+            return Err(stopping());
+        }
+        let most = self.config.borrow().max_streams as usize;
+        if load >= most {
+            return Err(Refusal::new(Reason::LimitExceeded, "too many streams")
+                .hint("event_source.max_streams limits them; try again later"));
+        }
+        // Those who come together, or without a credential, leave room for others.
+        if state.outgoing.waiting(class) >= (most / 2).max(FEW) {
+            return Err(Refusal::new(Reason::LimitExceeded, "too many requests wait")
+                .hint("try again later"));
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn state_for_tests(&self) -> MutexGuard<'_, State> {
+        self.lock()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("a panic under the hub's lock has ended the process's work")
+        faults::lock(&self.state)
     }
 }
 
 /// The parts of a page as they come, so that one is rendered while the worker reads the next.
 #[derive(Debug)]
-pub enum PageParts {
-    /// From the worker.
-    Coming(mpsc::UnboundedReceiver<Result<PagePart, Refusal>>),
-    /// From memory; `None` once it was taken.
-    Whole(Option<Box<PagePart>>),
+pub struct PageParts {
+    first: Option<PagePart>,
+    /// The others; `None` when the page is from memory.
+    coming: Option<mpsc::UnboundedReceiver<Result<PagePart, Refusal>>>,
 }
 
 impl PageParts {
-    /// The next part. There is one until one says that none follows.
+    /// The next part. There is one until one says that none follows. The first one is there already.
     ///
     /// # Errors
-    /// The worker's refusal, or that it does not answer.
+    /// The worker's refusal, that it does not answer, or that there is no room for more: then the page ends here.
     pub async fn next(&mut self) -> Result<PagePart, Refusal> {
-        let coming = match self {
-            Self::Coming(coming) => coming,
-            Self::Whole(page) => return page.take().map(|page| *page).ok_or_else(stopping),
-        };
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
+        let Some(coming) = &mut self.coming else { return Err(stopping()) };
         match tokio::time::timeout(ANSWER_TIME, coming.recv()).await {
-            Ok(part) => part.unwrap_or_else(|| Err(stopping())),
+            Ok(part) => part.unwrap_or_else(|| Err(no_room())),
             Err(_) => Err(no_answer()),
         }
     }
@@ -254,9 +418,22 @@ impl Subscription {
 
     /// The next chunk, or the end. A reader that is patient waits until a frame is full.
     pub fn poll_next(&self, context: &Context<'_>, is_patient: bool) -> Poll<Next> {
-        let (next, room) = self.queue.poll(context, self.format.frame(), is_patient);
+        self.poll(context, is_patient, false)
+    }
+
+    /// The same, a long chunk in pieces: what is not on its way yet can be counted, and given up.
+    pub(crate) fn poll_piece(&self, context: &Context<'_>, is_patient: bool) -> Poll<Next> {
+        self.poll(context, is_patient, true)
+    }
+
+    fn poll(&self, context: &Context<'_>, is_patient: bool, in_pieces: bool) -> Poll<Next> {
+        let asked = Asked { merged: self.format.frame(), is_patient, in_pieces };
+        let (next, room) = self.queue.poll(context, asked);
         if room {
-            self.hub.lock().room(self.id);
+            let mut state = self.hub.lock();
+            state.room(self.id);
+            state.go_on();
+            drop(state);
             self.hub.outgoing.notify_one();
         }
         next
@@ -265,7 +442,11 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.hub.lock().remove(self.id);
+        {
+            let mut state = self.hub.lock();
+            state.remove(self.id);
+            state.go_on();
+        }
         self.hub.outgoing.notify_one();
     }
 }

@@ -9,14 +9,17 @@ use event_source_model::position::Position;
 
 use super::queue::Chunk;
 use super::renderer::Format;
+use crate::budget::Purse;
 
 /// The tails of `(since, end]`; those without changes are not kept, only counted in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Memory {
     tails: VecDeque<Held>,
     bytes: usize,
     /// `None` until the first tail: nothing is known then.
     span: Option<Span>,
+    /// Counts the bytes.
+    purse: Purse,
 }
 
 /// A tail in memory.
@@ -45,6 +48,10 @@ struct Span {
 }
 
 impl Memory {
+    pub(super) fn new(purse: Purse) -> Self {
+        Self { tails: VecDeque::new(), bytes: 0, span: None, purse }
+    }
+
     /// Where a stream stands that was handed everything; `None` before the first tail.
     pub(super) fn end(&self) -> Option<&Position> {
         self.span.as_ref().map(|s| &s.end)
@@ -89,11 +96,13 @@ impl Memory {
             span.since = span.since.max(reach(&oldest.tail));
         }
         self.span = Some(span);
+        self.purse.set(self.bytes);
     }
 
     /// After a gap nothing that is held is worth holding.
     pub(super) fn forget(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.purse.clone());
+        self.purse.set(0);
     }
 
     /// Whether every event behind `position` up to the closed timestamp is here.

@@ -18,22 +18,33 @@
 //! - [`renderer`]: what a protocol is here: bytes for what happens
 //! - [`chunks`]: those bytes, cut
 //! - [`queue`]: the bounded queue between the hub and a response body
+//! - [`asking`]: what the worker is asked, and when
+//! - [`turns`]: which streams of a connection the log is read for; [`owners`]: what roles and credentials hold;
+//!   [`shed`]: streams that are ended because they hold too much
+//! - [`outgoing`]: what waits to be written to the worker
+//! - [`recover`]: what a panic leaves behind
 //! - [`report`]: what time alone brings about
 
+mod asking;
 mod chunks;
 mod delivery;
 #[expect(clippy::module_inception, reason = "the hub itself, beside its parts")]
 mod hub;
 mod memory;
+mod outgoing;
+mod owners;
 mod polls;
 mod queue;
+mod recover;
 mod renderer;
 mod report;
 mod shapes;
+mod shed;
 mod sighting;
 mod state;
 mod stream;
 mod table;
+mod turns;
 
 #[cfg(test)]
 mod tests;

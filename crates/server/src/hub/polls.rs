@@ -127,7 +127,7 @@ impl State {
     pub(super) fn follows(&mut self, access: &Access, opened: Opened) {
         match self.polls.feeds.get_mut(access) {
             Some(feed) => feed.stage = Stage::Polled(Box::new(opened)),
-            None => self.outgoing.push_back(ToWorker::Close { grant: opened.grant }),
+            None => self.outgoing.tell(ToWorker::Close { grant: opened.grant }),
         }
     }
 
@@ -157,7 +157,7 @@ impl State {
         grants.dedup();
         let request = self.next_request();
         self.polls.asked = Some((request, asked));
-        self.outgoing.push_back(ToWorker::Poll { request, grants });
+        self.outgoing.tell(ToWorker::Poll { request, grants });
     }
 
     /// What memory has behind a cursor; `None` when it does not reach back so far, or may not be told any more.
@@ -191,7 +191,7 @@ impl State {
                 // Its answer says whether there is something to close.
                 Stage::Opening => return true,
                 Stage::Polled(followed) if is_over => {
-                    outgoing.push_back(ToWorker::Close { grant: followed.grant });
+                    outgoing.tell(ToWorker::Close { grant: followed.grant });
                 }
                 Stage::Once | Stage::Polled(_) => {}
             }
@@ -254,6 +254,7 @@ mod tests {
     use event_source_model::source::Start;
 
     use super::*;
+    use crate::budget::Budget;
 
     const SOURCE: SourceId = 5;
     const GRANT: GrantId = 6;
@@ -283,6 +284,7 @@ mod tests {
         Opened {
             source: SOURCE,
             grant: GRANT,
+            role: 10,
             view: view(),
             position: Position::after(10),
             start: Start { closed: 10, seen: Vec::new() },
@@ -295,22 +297,22 @@ mod tests {
 
     #[test]
     fn what_nobody_polls_any_more_is_followed_no_longer() {
-        let mut state = State::default();
+        let mut state = State::new(Budget::new(1 << 30));
         state.was_read_to_its_end(access("t"), &end_of_log(10));
-        assert!(state.outgoing.is_empty(), "one page is no poll");
+        assert!(state.take_for_worker().is_empty(), "one page is no poll");
         state.was_read_to_its_end(access("t"), &end_of_log(10));
-        assert!(matches!(state.outgoing.pop_front(), Some(ToWorker::Open { first: None, .. })));
+        assert!(matches!(*state.take_for_worker(), [ToWorker::Open { first: None, .. }]));
         state.follows(&access("t"), opened());
         state.stop_following(Instant::now());
-        assert!(state.outgoing.is_empty(), "it was asked for just now");
+        assert!(state.take_for_worker().is_empty(), "it was asked for just now");
         state.stop_following(Instant::now() + LINGER * 2);
-        assert_eq!(state.outgoing.pop_front(), Some(ToWorker::Close { grant: GRANT }));
+        assert_eq!(state.take_for_worker(), [ToWorker::Close { grant: GRANT }]);
         assert!(state.polls.feeds.is_empty());
     }
 
     #[test]
     fn so_many_feeds_are_kept_and_no_more() {
-        let mut state = State::default();
+        let mut state = State::new(Budget::new(1 << 30));
         for feed in 0..MOST + 10 {
             state.was_read_to_its_end(access(&feed.to_string()), &end_of_log(10));
         }
@@ -321,26 +323,27 @@ mod tests {
 
     #[test]
     fn one_question_is_under_way_at_a_time_and_is_asked_for_all_who_wait() {
-        let mut state = State::default();
+        let mut state = State::new(Budget::new(1 << 30));
         let tail = tail(0, 10, &[]);
         state.tail(tail, 1 << 20);
         for _ in 0..2 {
             state.was_read_to_its_end(access("t"), &end_of_log(10));
         }
         state.follows(&access("t"), opened());
-        state.outgoing.clear();
+        state.take_for_worker();
         let cursor = Cursor { history: 1, position: Position::after(10) };
         let mut first = state.poll(&access("t"), &cursor).expect("memory has it");
         let mut others = [(); 2].map(|()| state.poll(&access("t"), &cursor).expect("as before"));
-        let Some(ToWorker::Poll { request, grants }) = state.outgoing.pop_front() else {
+        let [ToWorker::Poll { request, grants }] = &*state.take_for_worker() else {
             panic!("a question was expected");
         };
-        assert_eq!((grants, state.outgoing.len()), (vec![GRANT], 0));
+        assert_eq!(*grants, [GRANT]);
+        let request = *request;
         state.polls.is_up_to_date(request);
         state.ask_for_polls();
         assert_eq!(first.try_recv(), Ok(()));
         assert!(others.iter_mut().all(|other| other.try_recv().is_err()), "they came later");
-        let Some(ToWorker::Poll { request, .. }) = state.outgoing.pop_front() else {
+        let [ToWorker::Poll { request, .. }] = *state.take_for_worker() else {
             panic!("another question was expected");
         };
         state.polls.cannot_be_said(request);

@@ -23,6 +23,7 @@ impl State {
         let over: Vec<StreamId> = over.map(|stream| stream.id).collect();
         self.end_over(over);
         self.try_again();
+        self.shed_stalled(Instant::now());
         self.say_statuses(status_interval);
         self.stop_following(Instant::now());
         self.tell_worker();
@@ -49,8 +50,8 @@ impl State {
         if is_due {
             self.report.last = Some((Instant::now(), open));
             // A worker that is busy reads the newest count only.
-            self.outgoing.retain(|message| !matches!(message, ToWorker::Streams(_)));
-            self.outgoing.push_back(ToWorker::Streams(open));
+            self.outgoing.take_back(|message| matches!(message, ToWorker::Streams(_)));
+            self.outgoing.tell(ToWorker::Streams(open));
         }
     }
 }

@@ -1,30 +1,36 @@
 //! What the hub's lock protects, and how the worker's messages change it.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::task::Waker;
 
 use event_source_door::message::{
-    Access, First, GrantId, Opened, PageAsked, RequestId, SourceId, StartAt, ToServer, ToWorker,
+    Access, Batch, GrantId, Opened, RequestId, SourceId, ToServer, ToWorker,
 };
 use event_source_model::cost::Cost;
 use event_source_model::event::{Page, Reason, Refusal, View};
-use event_source_model::query::{Answered, Ask, Failure};
+use event_source_model::events::Events;
+use event_source_model::query::{Answered, Failure};
 use tokio::sync::{mpsc, oneshot};
 
 use super::hub::{Hub, Subscription};
 use super::memory::Memory;
+use super::outgoing::{Class, Outgoing};
+use super::owners::Owners;
 use super::polls::Polls;
 use super::renderer::{AtStop, Format};
 use super::report::Report;
 use super::shapes::Shapes;
-use super::stream::{Phase, Stream, StreamId};
+use super::shed::Looked;
+use super::stream::{Of, Phase, Stream, StreamId};
 use super::table::Table;
+use super::turns::Turns;
+use crate::budget::{Account, Budget, Purse};
 
 /// What is answered to someone who asked.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
-/// Where the parts of a page go; bounded by what a page may have.
+/// Where the parts of a page go; bounded by what a page may have. Cut off when there is no room for a part.
 pub(super) type Parts = mpsc::UnboundedSender<Result<PagePart, Refusal>>;
 
 /// A part of a page.
@@ -33,6 +39,17 @@ pub struct PagePart {
     pub page: Page,
     /// Another one follows.
     pub goes_on: bool,
+    /// What is counted for it.
+    pub(super) bytes: usize,
+}
+
+impl PagePart {
+    /// The part once it was written behind `before` bytes: without its events, which are not held any more.
+    pub fn written(mut self, purse: &Purse, before: usize, after: usize) -> (Page, bool) {
+        self.page.events = Events::default();
+        purse.turn(self.bytes, after - before);
+        (self.page, self.goes_on)
+    }
 }
 
 /// A request that the worker has not answered yet.
@@ -41,18 +58,37 @@ pub(super) enum Pending {
     Open {
         format: Format,
         reply: Reply<Subscription>,
+        /// Of the connection.
+        account: Account,
+        class: Class,
+        /// It has a turn to be read from the log.
+        has_turn: bool,
     },
     Page {
         access: Access,
         parts: Parts,
+        /// What comes is counted in it.
+        purse: Purse,
     },
     /// Of a feed that is polled.
-    Follow {
-        access: Access,
-    },
+    Follow { access: Access },
     Query {
         reply: Reply<Result<Answered, Failure>>,
+        /// The answer is counted in it.
+        purse: Purse,
     },
+}
+
+impl Pending {
+    /// Whether somebody still waits for the answer.
+    pub(super) fn is_wanted(&self) -> bool {
+        match self {
+            Self::Open { reply, .. } => !reply.is_closed(),
+            Self::Page { parts, .. } => !parts.is_closed(),
+            Self::Follow { .. } => true,
+            Self::Query { reply, .. } => !reply.is_closed(),
+        }
+    }
 }
 
 /// An answer to hand out once the lock is gone: handing it to nobody drops it, and a dropped
@@ -76,16 +112,22 @@ pub(super) struct Followers {
     pub(super) formats: HashMap<Format, BTreeSet<StreamId>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     /// What waits to be written to the worker. Bounded: a request is refused when `max_streams`
     /// are unanswered, a stream has at most one read, two batches more for it and one close in here,
-    /// and there is at most one count of streams.
-    pub(super) outgoing: VecDeque<ToWorker>,
+    /// and there is at most one count of streams and one `Pong`.
+    pub(super) outgoing: Outgoing,
     last_request: RequestId,
     pub(super) pending: HashMap<RequestId, Pending>,
     /// Which stream waits for which batch.
-    reads: HashMap<RequestId, StreamId>,
+    pub(super) reads: HashMap<RequestId, StreamId>,
+    pub(super) turns: Turns,
+    /// Connections on which a turn, or room, may be free.
+    pub(super) freed: Vec<Account>,
+    pub(super) budget: Budget,
+    pub(super) owners: Owners,
+    pub(super) looked: Looked,
     pub(super) streams: Table,
     pub(super) followers: HashMap<SourceId, Followers>,
     /// The streams that were opened by the same.
@@ -101,60 +143,30 @@ pub(super) struct State {
     pub(super) report: Report,
 }
 
+/// What comes for a stream or a page whether there is room for it or not: no more than its queue may have.
+const SMALL: usize = 64 * 1024;
+
 impl State {
-    /// Asks the worker for a stream.
-    pub(super) fn open(
-        &mut self,
-        access: Access,
-        start: StartAt,
-        before_token: bool,
-        limit: Option<u32>,
-        pending: Pending,
-    ) {
-        let request = self.number(pending);
-        let first = limit.map(|limit| First { limit, remembered: self.memory.since() });
-        self.outgoing.push_back(ToWorker::Open { request, access, start, before_token, first });
-    }
-
-    /// Asks the worker for a page.
-    pub(super) fn page(&mut self, access: Access, start: StartAt, page: PageAsked, parts: Parts) {
-        let request = self.number(Pending::Page { access: access.clone(), parts });
-        self.outgoing.push_back(ToWorker::Page { request, access, start, page });
-    }
-
-    /// Asks the worker for the answer to a query.
-    pub(super) fn query(&mut self, secret: Option<String>, ask: Ask, pending: Pending) {
-        let request = self.number(pending);
-        self.outgoing.push_back(ToWorker::Query { request, secret, ask });
-    }
-
-    /// Asks the worker for the next piece of the log that a stream needs.
-    pub(super) fn read(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.get(id) else { return };
-        let (grant, from, limit) = (stream.grant, stream.position.clone(), stream.batch);
-        let request = self.next_request();
-        self.is_read(id, request);
-        self.outgoing.push_back(ToWorker::Read { request, grant, from, limit });
-    }
-
-    /// The worker reads for a stream, and answers by that number.
-    fn is_read(&mut self, id: StreamId, request: RequestId) {
-        let Some(stream) = self.streams.get_mut(id) else { return };
-        let phase = Phase::Reading { request, left: stream.batch };
-        stream.enter(phase, self.looked_at.get(&stream.collection));
-        self.reads.insert(request, id);
-    }
-
-    /// Has the worker read on behind the batch that it is at, for a stream that is taken as fast as it comes:
-    /// the worker would else wait until all of the batch is rendered and nearly all of it taken.
-    pub(super) fn read_ahead(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(id) else { return };
-        let Phase::Reading { request, left } = &mut stream.phase else { return };
-        let is_of_log = stream.position.rows_behind().is_none();
-        if is_of_log && *left < stream.batch && stream.queue.has_room() {
-            *left += stream.batch;
-            let more = ToWorker::More { request: *request, limit: stream.batch };
-            self.outgoing.push_back(more);
+    pub(super) fn new(budget: Budget) -> Self {
+        Self {
+            outgoing: Outgoing::default(),
+            last_request: 0,
+            pending: HashMap::new(),
+            reads: HashMap::new(),
+            turns: Turns::default(),
+            freed: Vec::new(),
+            looked: Looked::default(),
+            memory: Memory::new(budget.purse()),
+            budget,
+            owners: Owners::default(),
+            streams: Table::default(),
+            followers: HashMap::new(),
+            grants: HashMap::new(),
+            polls: Polls::default(),
+            looked_at: HashMap::new(),
+            shapes: Shapes::default(),
+            readers: Vec::new(),
+            report: Report::default(),
         }
     }
 
@@ -163,76 +175,119 @@ impl State {
         self.last_request
     }
 
-    fn number(&mut self, pending: Pending) -> RequestId {
+    pub(super) fn number(&mut self, pending: Pending) -> RequestId {
         let request = self.next_request();
         self.pending.insert(request, pending);
         request
     }
 
-    /// Handles what concerns streams and requests.
+    /// Handles what concerns streams and requests. The message came in so many bytes.
     pub(super) fn receive(
         &mut self,
         hub: &Arc<Hub>,
         message: ToServer,
+        bytes: usize,
         memory_limit: usize,
     ) -> Answer {
         match message {
             ToServer::Tail(tail) => self.tail(tail, memory_limit),
             ToServer::Forget => self.memory.forget(),
             ToServer::Batch { request, batch } => {
-                let reads = &mut self.reads;
-                let goes_on = batch.goes_on;
-                let stream =
-                    if goes_on { reads.get(&request).copied() } else { reads.remove(&request) };
-                if let Some(stream) = stream {
-                    self.batch(stream, batch);
+                if !batch.goes_on {
+                    self.outgoing.is_answered(request);
                 }
+                self.batch_came(request, batch, bytes);
             }
             ToServer::Opened { request, opened } => return self.opened(hub, request, opened),
             ToServer::Page { request, page, goes_on } => {
-                let parts = match self.pending.get(&request) {
-                    Some(Pending::Page { parts, .. }) => parts.clone(),
-                    _ => return Answer::None,
-                };
-                let is_at_end = !page.has_next && page.error.is_none();
-                if !goes_on
-                    && let Some(Pending::Page { access, .. }) = self.pending.remove(&request)
-                    && is_at_end
-                {
-                    self.was_read_to_its_end(access, &page);
+                if !goes_on {
+                    self.outgoing.is_answered(request);
                 }
-                return Answer::Page(parts, Ok(PagePart { page, goes_on }));
+                return self.page_came(request, page, goes_on, bytes);
             }
             ToServer::Polled { request } => {
                 self.polls.is_up_to_date(request);
                 self.ask_for_polls();
             }
             ToServer::Answered { request, answered } => {
-                return self.answered(request, Ok(answered));
+                return self.answered(request, Ok(answered), bytes);
             }
-            ToServer::Failed { request, failure } => return self.answered(request, Err(failure)),
+            ToServer::Failed { request, failure } => {
+                return self.answered(request, Err(failure), bytes);
+            }
             ToServer::Refused { request, refusal } => return self.refused(request, refusal),
             ToServer::Ended { source, refusal } => self.end_source(source, &refusal),
             ToServer::Lost { grant, refusal } => self.end_grant(grant, &refusal),
+            ToServer::Ping => self.outgoing.tell(ToWorker::Pong),
             ToServer::Welcome { .. } | ToServer::Config(_) | ToServer::Stop => {}
         }
         Answer::None
     }
 
+    /// A batch, or a part of one. When there is no room for it, it is left in the log, with all that follows it.
+    fn batch_came(&mut self, request: RequestId, batch: Batch, bytes: usize) {
+        let Some(id) = self.reads.get(&request).copied() else { return };
+        let is_over = !batch.goes_on;
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        let connection = stream.queue.account().clone();
+        let has_room = connection.has_room() && stream.owner.has_room_for(bytes);
+        let fits = bytes <= SMALL || has_room;
+        stream.needs = if fits { 0 } else { bytes };
+        if is_over || !fits {
+            self.read_is_over(request);
+        }
+        if fits {
+            self.batch(id, batch);
+        } else {
+            self.read(id);
+        }
+        if is_over || !fits {
+            self.freed.push(connection);
+        }
+    }
+
+    /// A part of a page. When there is no room for it, the page ends before it.
+    fn page_came(&mut self, request: RequestId, page: Page, goes_on: bool, bytes: usize) -> Answer {
+        let Some(Pending::Page { parts, purse, .. }) = self.pending.get(&request) else {
+            return Answer::None;
+        };
+        if !purse.has_room(bytes) && bytes > SMALL {
+            self.pending.remove(&request);
+            return Answer::None;
+        }
+        purse.add(bytes);
+        let parts = parts.clone();
+        let is_at_end = !page.has_next && page.error.is_none();
+        if !goes_on
+            && let Some(Pending::Page { access, .. }) = self.pending.remove(&request)
+            && is_at_end
+        {
+            self.was_read_to_its_end(access, &page);
+        }
+        Answer::Page(parts, Ok(PagePart { page, goes_on, bytes }))
+    }
+
     fn opened(&mut self, hub: &Arc<Hub>, request: RequestId, opened: Opened) -> Answer {
         let (source, grant, reads) = (opened.source, opened.grant, opened.reads);
-        let (format, reply) = match self.pending.remove(&request) {
-            Some(Pending::Open { format, reply }) => (format, reply),
+        if !reads {
+            self.outgoing.is_answered(request);
+        }
+        let (format, reply, account, class, has_turn) = match self.pending.remove(&request) {
+            Some(Pending::Open { format, reply, account, class, has_turn }) => {
+                (format, reply, account, class, has_turn)
+            }
             Some(Pending::Follow { access }) => {
                 self.follows(&access, opened);
                 return Answer::None;
             }
             _ => {
-                self.outgoing.push_back(ToWorker::Close { grant });
+                self.outgoing.tell(ToWorker::Close { grant });
                 return Answer::None;
             }
         };
-        let id = self.streams.insert(|id| Stream::new(id, opened, format.clone()));
+        let owner = self.owner(role_class(opened.role));
+        let of = Of { connection: account.clone(), owner, class };
+        let id = self.streams.insert(|id| Stream::new(id, opened, format.clone(), of));
         let stream = self.streams.get(id).expect("it was just added");
         let subscription =
             Subscription::new(Arc::clone(hub), id, Arc::clone(&stream.queue), format.clone());
@@ -247,29 +302,52 @@ impl State {
         if reads {
             self.is_read(id, request);
         } else {
+            if has_turn {
+                self.turns.end(account.id());
+            }
             self.catch_up(id);
+            self.freed.push(account);
         }
         Answer::Opened(reply, subscription)
     }
 
-    fn answered(&mut self, request: RequestId, answer: Result<Answered, Failure>) -> Answer {
+    fn answered(
+        &mut self,
+        request: RequestId,
+        answer: Result<Answered, Failure>,
+        bytes: usize,
+    ) -> Answer {
+        self.outgoing.is_answered(request);
         match self.pending.remove(&request) {
-            Some(Pending::Query { reply }) => Answer::Query(reply, answer),
+            Some(Pending::Query { reply, purse }) => {
+                if !purse.has_room(bytes) && bytes > SMALL {
+                    return Answer::QueryRefused(reply, no_room());
+                }
+                purse.add(bytes);
+                Answer::Query(reply, answer)
+            }
             _ => Answer::None,
         }
     }
 
-    fn refused(&mut self, request: RequestId, refusal: Refusal) -> Answer {
+    pub(super) fn refused(&mut self, request: RequestId, refusal: Refusal) -> Answer {
+        self.outgoing.is_answered(request);
         match self.pending.remove(&request) {
-            Some(Pending::Open { reply, .. }) => return Answer::OpenRefused(reply, refusal),
+            Some(Pending::Open { reply, account, has_turn, .. }) => {
+                if has_turn {
+                    self.turns.end(account.id());
+                    self.freed.push(account);
+                }
+                return Answer::OpenRefused(reply, refusal);
+            }
             Some(Pending::Page { parts, .. }) => return Answer::Page(parts, Err(refusal)),
-            Some(Pending::Query { reply }) => return Answer::QueryRefused(reply, refusal),
+            Some(Pending::Query { reply, .. }) => return Answer::QueryRefused(reply, refusal),
             Some(Pending::Follow { access }) => self.does_not_follow(&access),
             None => {}
         }
         self.polls.cannot_be_said(request);
         self.ask_for_polls();
-        if let Some(stream) = self.reads.remove(&request) {
+        if let Some(stream) = self.read_is_over(request) {
             self.end(stream, &refusal);
         }
         Answer::None
@@ -308,6 +386,9 @@ impl State {
 
     /// Forgets a stream, whose queue its body may still be reading.
     pub(super) fn remove(&mut self, id: StreamId) {
+        if let Some(Stream { phase: Phase::Reading { request, .. }, .. }) = self.streams.get(id) {
+            self.read_is_over(*request);
+        }
         let Some(stream) = self.streams.remove(id) else { return };
         if let Some(followers) = self.followers.get_mut(&stream.source) {
             if let Some(ids) = followers.formats.get_mut(&stream.format) {
@@ -324,21 +405,27 @@ impl State {
                 self.grants.remove(&stream.grant);
             }
         }
-        self.outgoing.push_back(ToWorker::Close { grant: stream.grant });
+        self.outgoing.tell(ToWorker::Close { grant: stream.grant });
+        self.freed.push(stream.queue.account().clone());
     }
 
-    /// A stream's queue has room again.
+    /// A stream's queue has room again, or its connection has.
     pub(super) fn room(&mut self, id: StreamId) {
-        match self.streams.get(id).map(|stream| stream.phase) {
-            Some(Phase::Full) => self.catch_up(id),
-            Some(Phase::Reading { .. }) => self.read_ahead(id),
+        let Some(stream) = self.streams.get(id) else { return };
+        let account = stream.queue.account().clone();
+        match stream.phase {
+            Phase::Full if stream.queue.has_room() => self.catch_up(id),
+            Phase::Reading { .. } => self.read_ahead(id),
             _ => {}
         }
+        self.freed.push(account);
     }
 
     /// The goodbye of a planned stop.
     pub(super) fn stop(&mut self, refusal: &Refusal) {
         self.pending.clear();
+        self.reads.clear();
+        self.turns = Turns::default();
         self.polls = Polls::default();
         for stream in self.streams.drain() {
             match stream.format.at_stop() {
@@ -349,6 +436,18 @@ impl State {
         self.followers.clear();
         self.grants.clear();
     }
+}
+
+/// What a role owns is not mixed up with what a credential does.
+fn role_class(role: u32) -> Class {
+    Class::from(role) << 32
+}
+
+/// Why there is no answer: what waits to be sent leaves no room for it.
+pub(super) fn no_room() -> Refusal {
+    Refusal::new(Reason::LimitExceeded, "too much waits to be read by this client").hint(
+        "read what was answered before, or try again later; event_source.server_memory limits it",
+    )
 }
 
 /// Why a stream ends when the time of its token, or of the credential beside it, is over.

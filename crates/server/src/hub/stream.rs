@@ -10,8 +10,10 @@ use event_source_model::event::{Refusal, View};
 use event_source_model::position::Position;
 use event_source_model::source::Start;
 
+use super::outgoing::Class;
 use super::queue::{Broken, Chunk, Queue};
 use super::renderer::Format;
+use crate::budget::Account;
 
 pub(super) type StreamId = u64;
 
@@ -32,6 +34,14 @@ pub(super) enum Phase {
     Full,
 }
 
+/// Whose a stream is.
+#[derive(Debug)]
+pub(super) struct Of {
+    pub(super) connection: Account,
+    pub(super) owner: Account,
+    pub(super) class: Class,
+}
+
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) id: StreamId,
@@ -40,6 +50,14 @@ pub(super) struct Stream {
     pub(super) format: Format,
     pub(super) view: Arc<View>,
     pub(super) queue: Arc<Queue>,
+    /// Of the role as which the source is read.
+    pub(super) owner: Account,
+    /// Whose requests its reads are in turn with.
+    pub(super) class: Class,
+    /// What came for it and found no room.
+    pub(super) needs: usize,
+    /// Since when it waits for its turn to be read from the log.
+    pub(super) waits: Option<Instant>,
     pub(super) phase: Phase,
     /// Everything up to here was queued.
     pub(super) position: Position,
@@ -69,7 +87,7 @@ struct Spent {
 }
 
 impl Stream {
-    pub(super) fn new(id: StreamId, opened: Opened, format: Format) -> Self {
+    pub(super) fn new(id: StreamId, opened: Opened, format: Format, of: Of) -> Self {
         let skip = opened.position.skipping.map(|token| Skip { token, start: opened.start });
         let mut stream = Self {
             id,
@@ -77,7 +95,11 @@ impl Stream {
             grant: opened.grant,
             format,
             view: Arc::new(opened.view),
-            queue: Arc::default(),
+            queue: Arc::new(Queue::new(of.connection)),
+            owner: of.owner,
+            class: of.class,
+            waits: None,
+            needs: 0,
             phase: Phase::Full,
             position: opened.position,
             skip,
@@ -149,6 +171,9 @@ impl Stream {
     pub(super) fn enter(&mut self, phase: Phase, looked_at: Option<&Cost>) {
         self.settle(looked_at);
         self.phase = phase;
+        if phase != Phase::Full {
+            self.waits = None;
+        }
     }
 
     fn settle(&mut self, looked_at: Option<&Cost>) {
@@ -210,7 +235,16 @@ impl Stream {
     /// before it unless it is for the lack of rights.
     pub(super) fn end(&self, refusal: &Refusal) {
         if refusal.reason.is_loss_of_rights() {
-            self.queue.clear();
+            return self.give_up(refusal);
+        }
+        self.queue.push(&[Arc::new(self.format.last(&self.view, refusal))]);
+        self.queue.end(Ok(()));
+    }
+
+    /// The same, and drops the events that wait. One that was begun cannot be ended: then the stream is cut.
+    pub(super) fn give_up(&self, refusal: &Refusal) {
+        if self.queue.clear() {
+            return self.cut();
         }
         self.queue.push(&[Arc::new(self.format.last(&self.view, refusal))]);
         self.queue.end(Ok(()));

@@ -6,9 +6,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use event_source_door::hosts::Hosts;
+use event_source_door::limits::Limits;
 use event_source_door::message::{
-    Access, Batch, Changes, Config, Opened, RequestId, StartAt, Tail, ToServer, ToWorker,
+    Access, Batch, Changes, Config, JwtKey, Opened, RequestId, StartAt, Tail, ToServer, ToWorker,
 };
+use event_source_door::protocols::Protocols;
 use event_source_model::cost::Cost;
 use event_source_model::event::{Event, EventType, Reason, Refusal, View};
 use event_source_model::events::Events;
@@ -21,12 +24,14 @@ use event_source_wire::shown::Shown;
 use hyper::body::Body as _;
 
 use crate::body::StreamBody;
+use crate::budget::Peer;
 
 use super::{Cut, Format, Hub, Next, Pace, Renderer, Subscription};
 
 const SOURCE: u64 = 5;
 const GRANT: u64 = 6;
 const COLLECTION: u64 = 11;
+const TOKEN: &str = "est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA";
 
 /// A protocol of lines.
 #[derive(Debug)]
@@ -71,14 +76,25 @@ fn paced() -> Format {
 }
 
 fn hub() -> Arc<Hub> {
+    hub_of(2)
+}
+
+/// With so many streams at most.
+fn hub_of(max_streams: u32) -> Arc<Hub> {
     Hub::new(Config {
         status_interval_ms: 60_000,
         tail_memory_bytes: 1 << 20,
+        server_memory_bytes: 1 << 30,
         worker_threads: 1,
         max_clients: 10,
-        max_streams: 2,
+        max_streams,
         cors_origins: String::new(),
         require_secret: false,
+        limits: Limits::default(),
+        protocols: Protocols::all(),
+        allowed_hosts: Hosts::default(),
+        has_anonymous_role: true,
+        jwt_key: JwtKey::Unread,
     })
 }
 
@@ -90,18 +106,29 @@ async fn follow(hub: &Arc<Hub>, format: Format) -> Subscription {
 }
 
 async fn follow_until(hub: &Arc<Hub>, format: Format, expires: Option<i64>) -> Subscription {
-    let access = Access { token: "est_t".to_owned(), secret: None };
+    follow_on(hub, &hub.peer(), format, expires).await
+}
+
+/// A stream on the connection of that peer.
+async fn follow_on(
+    hub: &Arc<Hub>,
+    peer: &Peer,
+    format: Format,
+    expires: Option<i64>,
+) -> Subscription {
+    let access = Access { token: TOKEN.to_owned(), secret: None };
     let answering = async {
         loop {
             for message in hub.outgoing().await {
                 if let ToWorker::Open { request, .. } = message {
                     let opened = Opened { expires, ..opened() };
-                    return hub.receive(ToServer::Opened { request, opened });
+                    return hub.receive(ToServer::Opened { request, opened }, 0);
                 }
             }
         }
     };
-    let (subscription, ()) = tokio::join!(hub.open(access, StartAt::Token, format), answering);
+    let (subscription, ()) =
+        tokio::join!(hub.open(peer, access, StartAt::Token, format), answering);
     subscription.unwrap()
 }
 
@@ -109,6 +136,7 @@ fn opened() -> Opened {
     Opened {
         source: SOURCE,
         grant: GRANT,
+        role: 10,
         view: View { collection: "t".to_owned(), fields: None, projection: None, history: 1 },
         position: Position::after(1000),
         start: Start { closed: 1000, seen: Vec::new() },
@@ -195,13 +223,13 @@ fn ending(subscription: &Subscription) -> String {
 #[tokio::test]
 async fn what_waits_to_be_written_is_dropped_with_the_right_to_see_it() {
     let hub = hub();
-    hub.receive(tail(990, 0, 0));
+    hub.receive(tail(990, 0, 0), 0);
     let stream = follow(&hub, paced()).await;
-    hub.receive(tail(1000, 3, 10));
+    hub.receive(tail(1000, 3, 10), 0);
     let refusal = Refusal::new(Reason::InvalidToken, "the event source was revoked");
     let of_another = ToServer::Lost { grant: GRANT + 1, refusal: refusal.clone() };
-    hub.receive(of_another);
-    hub.receive(ToServer::Lost { grant: GRANT, refusal });
+    hub.receive(of_another, 0);
+    hub.receive(ToServer::Lost { grant: GRANT, refusal }, 0);
     let error = ending(&stream);
     assert_eq!(error, "InvalidToken: the event source was revoked\n");
 }
@@ -209,11 +237,11 @@ async fn what_waits_to_be_written_is_dropped_with_the_right_to_see_it() {
 #[tokio::test]
 async fn what_came_before_another_end_is_written_before_it() {
     let hub = hub();
-    hub.receive(tail(990, 0, 0));
+    hub.receive(tail(990, 0, 0), 0);
     let stream = follow(&hub, paced()).await;
-    hub.receive(tail(1000, 3, 10));
+    hub.receive(tail(1000, 3, 10), 0);
     let refusal = Refusal::new(Reason::SourceGone, "no longer captured");
-    hub.receive(ToServer::Ended { source: SOURCE, refusal });
+    hub.receive(ToServer::Ended { source: SOURCE, refusal }, 0);
     // In one frame with it.
     let ending = ending(&stream);
     assert_eq!(ending.matches("add ").count(), 3, "{ending}");
@@ -223,10 +251,10 @@ async fn what_came_before_another_end_is_written_before_it() {
 #[tokio::test]
 async fn no_event_is_queued_once_the_time_is_over() {
     let hub = hub();
-    hub.receive(tail(990, 0, 0));
+    hub.receive(tail(990, 0, 0), 0);
     let lasts = follow(&hub, paced()).await;
     let over = follow_until(&hub, paced(), Some(crate::clock::now() - 1)).await;
-    hub.receive(tail(1000, 3, 10));
+    hub.receive(tail(1000, 3, 10), 0);
     assert_eq!(take(&lasts).events, 3);
     assert!(ending(&over).starts_with("Unauthorized"));
 }
@@ -234,7 +262,7 @@ async fn no_event_is_queued_once_the_time_is_over() {
 #[tokio::test]
 async fn a_change_that_cannot_be_read_ends_the_streams_that_want_it_and_no_other() {
     let hub = hub();
-    hub.receive(tail(990, 0, 0));
+    hub.receive(tail(990, 0, 0), 0);
     let live = follow(&hub, paced()).await;
     let ToServer::Tail(mut damaged) = tail(1000, 3, 10) else { unreachable!("it is a tail") };
     damaged.changes.list[1].payload.truncate(5);
@@ -244,9 +272,9 @@ async fn a_change_that_cannot_be_read_ends_the_streams_that_want_it_and_no_other
         change.seen_by = [(SOURCE + 1, EventType::Add)].into();
     }
     (of_another.end, of_another.closed) = (Position::after(1005), 1005);
-    hub.receive(ToServer::Tail(of_another));
+    hub.receive(ToServer::Tail(of_another), 0);
     damaged.since = 1005;
-    hub.receive(ToServer::Tail(damaged));
+    hub.receive(ToServer::Tail(damaged), 0);
     let error = ending(&live);
     assert_eq!(error, "Internal: the log entry is damaged\n");
     // One that asks for them from memory fares the same.
@@ -275,7 +303,7 @@ impl Wake for Looking {
 #[tokio::test]
 async fn readers_are_woken_once_all_of_them_have_what_they_get() {
     let hub = hub();
-    hub.receive(tail(990, 0, 0));
+    hub.receive(tail(990, 0, 0), 0);
     // Of two formats, so that each is rendered for itself.
     let first = follow(&hub, paced()).await;
     let second = follow(&hub, format(Cut::Chunks, Pace::None)).await;
@@ -285,17 +313,17 @@ async fn readers_are_woken_once_all_of_them_have_what_they_get() {
     for stream in &*streams {
         assert!(stream.poll_next(&Context::from_waker(&waker), false).is_pending());
     }
-    hub.receive(tail(1000, 1, 10));
+    hub.receive(tail(1000, 1, 10), 0);
     assert_eq!(*looking.found.lock().unwrap(), [2, 0]);
 }
 
 #[tokio::test]
 async fn two_equal_streams_are_rendered_once() {
     let hub = hub();
-    hub.receive(tail(990, 0, 0));
+    hub.receive(tail(990, 0, 0), 0);
     let one = follow(&hub, paced()).await;
     let two = follow(&hub, paced()).await;
-    hub.receive(tail(1000, 3, 10));
+    hub.receive(tail(1000, 3, 10), 0);
     let (first, second) = (take(&one), take(&two));
     assert_eq!(first.bytes.as_ptr(), second.bytes.as_ptr(), "the same bytes, not equal ones");
     assert_eq!(first.events, 3, "all events of a tail in one chunk");
@@ -304,9 +332,9 @@ async fn two_equal_streams_are_rendered_once() {
 #[tokio::test]
 async fn what_two_streams_are_given_from_memory_is_rendered_once() {
     let hub = hub();
-    hub.receive(tail(990, 0, 0));
+    hub.receive(tail(990, 0, 0), 0);
     // Larger than a frame, so that it is not copied into one.
-    hub.receive(tail(1000, 1, 17_000));
+    hub.receive(tail(1000, 1, 17_000), 0);
     let (one, two) = (follow(&hub, paced()).await, follow(&hub, paced()).await);
     let (first, second) = (take(&one), take(&two));
     assert_eq!(first.bytes.as_ptr(), second.bytes.as_ptr(), "the same bytes, not equal ones");
@@ -318,10 +346,10 @@ async fn what_two_streams_are_given_from_memory_is_rendered_once() {
 #[tokio::test]
 async fn streams_of_another_format_get_their_own_bytes() {
     let hub = hub();
-    hub.receive(tail(990, 0, 0));
+    hub.receive(tail(990, 0, 0), 0);
     let chunks = follow(&hub, format(Cut::Chunks, Pace::None)).await;
     let lines = follow(&hub, format(Cut::Lines, Pace::None)).await;
-    hub.receive(tail(1000, 2, 10));
+    hub.receive(tail(1000, 2, 10), 0);
     assert_eq!(take(&chunks).events, 2);
     for _ in 0..2 {
         let line = take(&lines);
@@ -332,9 +360,9 @@ async fn streams_of_another_format_get_their_own_bytes() {
 #[tokio::test]
 async fn chunks_are_cut_between_events_to_fit_a_frame() {
     let hub = hub();
-    hub.receive(tail(990, 0, 0));
+    hub.receive(tail(990, 0, 0), 0);
     let stream = follow(&hub, paced()).await;
-    hub.receive(tail(1000, 5, 6000));
+    hub.receive(tail(1000, 5, 6000), 0);
     let mut events = 0;
     while events < 5 {
         let chunk = take(&stream);
@@ -360,30 +388,30 @@ fn events(frame: &Bytes) -> usize {
 #[tokio::test(start_paused = true)]
 async fn an_event_behind_a_pause_leaves_at_once_and_those_right_behind_it_together() {
     let hub = hub();
-    hub.receive(tail(990, 0, 0));
+    hub.receive(tail(990, 0, 0), 0);
     let mut body = Box::pin(StreamBody::new(follow(&hub, paced()).await));
-    hub.receive(tail(1000, 1, 10));
+    hub.receive(tail(1000, 1, 10), 0);
     assert_eq!(events(&poll(&mut body).expect("at once")), 1);
     for at in 101..=110 {
-        hub.receive(tail(at * 10, 1, 10));
+        hub.receive(tail(at * 10, 1, 10), 0);
         assert!(poll(&mut body).is_none(), "sooner than the last frame allows");
     }
     tokio::time::advance(Duration::from_millis(5)).await;
     assert_eq!(events(&poll(&mut body).expect("the pause is over")), 10);
     tokio::time::advance(Duration::from_millis(5)).await;
     assert!(poll(&mut body).is_none());
-    hub.receive(tail(1110, 1, 10));
+    hub.receive(tail(1110, 1, 10), 0);
     assert_eq!(events(&poll(&mut body).expect("at once")), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_frame_waits_for_nothing() {
     let hub = hub();
-    hub.receive(tail(990, 0, 0));
+    hub.receive(tail(990, 0, 0), 0);
     let mut body = Box::pin(StreamBody::new(follow(&hub, paced()).await));
-    hub.receive(tail(1000, 1, 10));
+    hub.receive(tail(1000, 1, 10), 0);
     poll(&mut body).expect("at once");
-    hub.receive(tail(1010, 3, 6000));
+    hub.receive(tail(1010, 3, 6000), 0);
     assert_eq!(events(&poll(&mut body).expect("two fill a frame")), 2);
     assert!(poll(&mut body).is_none(), "the rest is none");
 }
@@ -391,19 +419,19 @@ async fn a_full_frame_waits_for_nothing() {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_paced_is_not_held_back() {
     let hub = hub();
-    hub.receive(tail(990, 0, 0));
+    hub.receive(tail(990, 0, 0), 0);
     for pace in [Pace::None, Pace::Flush] {
         let mut body = Box::pin(StreamBody::new(follow(&hub, format(Cut::Lines, pace)).await));
-        hub.receive(tail(1000, 1, 10));
-        hub.receive(tail(1010, 1, 10));
+        hub.receive(tail(1000, 1, 10), 0);
+        hub.receive(tail(1010, 1, 10), 0);
         assert_eq!(events(&poll(&mut body).expect("at once")), 1);
         if pace == Pace::Flush {
             assert!(poll(&mut body).is_none(), "a moment to write it in");
         }
         assert_eq!(events(&poll(&mut body).expect("at once")), 1);
         drop(body);
-        hub.receive(ToServer::Forget);
-        hub.receive(tail(990, 0, 0));
+        hub.receive(ToServer::Forget, 0);
+        hub.receive(tail(990, 0, 0), 0);
     }
 }
 
@@ -412,8 +440,8 @@ async fn streams_over_the_limit_are_refused_and_a_closed_one_makes_room() {
     let hub = hub();
     let one = follow(&hub, paced()).await;
     let _two = follow(&hub, paced()).await;
-    let access = Access { token: "est_t".to_owned(), secret: None };
-    let refused = hub.open(access, StartAt::Token, paced()).await;
+    let access = Access { token: TOKEN.to_owned(), secret: None };
+    let refused = hub.open(&hub.peer(), access, StartAt::Token, paced()).await;
     assert_eq!(refused.unwrap_err().reason, Reason::LimitExceeded);
     drop(one);
     follow(&hub, paced()).await;
@@ -432,7 +460,7 @@ async fn the_worker_reads_on_for_a_stream_that_is_taken_as_it_comes_and_for_no_o
     };
     let (mut wanted, mut came) = (limit, 0);
     let comes = async |came: &mut u32| {
-        hub.receive(part(request, 1000 + 10 * i64::from(*came), PART, LENGTH));
+        hub.receive(part(request, 1000 + 10 * i64::from(*came), PART, LENGTH), 0);
         *came += PART;
         match asked(&hub).await {
             Some(ToWorker::More { request: of, limit }) if of == request => limit,
@@ -454,4 +482,105 @@ async fn the_worker_reads_on_for_a_stream_that_is_taken_as_it_comes_and_for_no_o
     }
     take_all(&stream);
     assert!(matches!(asked(&hub).await, Some(ToWorker::More { .. })), "it is taken again");
+}
+
+/// The reads that the worker is asked for next.
+async fn reads(hub: &Hub) -> Vec<(RequestId, Position)> {
+    let asked = tokio::time::timeout(Duration::from_secs(1), hub.outgoing()).await;
+    let read = |message| match message {
+        ToWorker::Read { request, from, .. } => Some((request, from)),
+        _ => None,
+    };
+    asked.into_iter().flatten().filter_map(read).collect()
+}
+
+/// A batch of so many megabytes, behind which there is more.
+fn megabytes(request: RequestId, rows: u32) -> (ToServer, usize) {
+    let ToServer::Batch { batch, .. } = part(request, 1000, rows, 1 << 20) else {
+        unreachable!("it is a batch")
+    };
+    let message = ToServer::Batch { request, batch: Batch { goes_on: false, ..batch } };
+    (message, (rows as usize) << 20)
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_for_a_connection_that_has_not_taken_what_it_was_given() {
+    let hub = hub_of(3);
+    let peer = hub.peer();
+    let lines = || format(Cut::Chunks, Pace::None);
+    let first = follow_on(&hub, &peer, lines(), None).await;
+    let read = reads(&hub).await;
+    let (batch, bytes) = megabytes(read[0].0, 5);
+    hub.receive(batch, bytes);
+    let second = follow_on(&hub, &peer, lines(), None).await;
+    assert_eq!(reads(&hub).await, [], "nobody takes what there is");
+    hub.tick();
+    assert_eq!(reads(&hub).await, []);
+    // A stream of another connection is read for.
+    let other = follow_on(&hub, &hub.peer(), lines(), None).await;
+    assert_eq!(reads(&hub).await.len(), 1);
+    take_all(&first);
+    assert_eq!(reads(&hub).await.len(), 2, "both go on");
+    drop((first, second, other));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_finds_no_room_is_left_in_the_log_and_read_again() {
+    let hub = hub();
+    let peer = hub.peer();
+    let lines = || format(Cut::Chunks, Pace::None);
+    let first = follow_on(&hub, &peer, lines(), None).await;
+    let mut under_way = reads(&hub).await;
+    let second = follow_on(&hub, &peer, lines(), None).await;
+    under_way.extend(reads(&hub).await);
+    assert_eq!(under_way.len(), 2);
+    for (request, _) in &under_way {
+        let (batch, bytes) = megabytes(*request, 5);
+        hub.receive(batch, bytes);
+    }
+    take(&second);
+    assert!(
+        second.poll_next(&Context::from_waker(Waker::noop()), false).is_pending(),
+        "there was no room"
+    );
+    take_all(&first);
+    let again = reads(&hub).await;
+    let starts: Vec<_> = again.iter().map(|(_, from)| from.clone()).collect();
+    assert!(starts.contains(&under_way[1].1), "it is read from where it was: {starts:?}");
+}
+
+#[tokio::test]
+async fn at_the_ceiling_nothing_begins_and_below_it_everything_does() {
+    let hub = hub();
+    let held = hub.purse();
+    held.add(1 << 30);
+    let access = || Access { token: TOKEN.to_owned(), secret: None };
+    let refused = hub.open(&hub.peer(), access(), StartAt::Token, paced()).await;
+    assert_eq!(refused.unwrap_err().reason, Reason::Unavailable);
+    drop(held);
+    follow(&hub, paced()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_which_nothing_is_taken_ends_when_another_of_its_connection_waits_for_room() {
+    let hub = hub();
+    let peer = hub.peer();
+    let lines = || format(Cut::Chunks, Pace::None);
+    let stalled = follow_on(&hub, &peer, lines(), None).await;
+    let read = reads(&hub).await;
+    let (batch, bytes) = megabytes(read[0].0, 5);
+    hub.receive(batch, bytes);
+    let waits = follow_on(&hub, &peer, lines(), None).await;
+    take(&waits);
+    // Time of the clock, not of the runtime's.
+    let ended = |hub: &Hub| {
+        let mut state = hub.state_for_tests();
+        let later = std::time::Instant::now() + Duration::from_secs(60);
+        state.shed_stalled(later);
+        state.shed_stalled(later + Duration::from_secs(60));
+        state.go_on();
+    };
+    ended(&hub);
+    assert!(ending(&stalled).starts_with("LimitExceeded"));
+    assert_eq!(reads(&hub).await.len(), 1, "the other one goes on");
 }

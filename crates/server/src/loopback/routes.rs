@@ -24,6 +24,7 @@ use super::options::Asked;
 use super::renderer::Changes;
 use crate::answer::{json, status, stream as stream_answer};
 use crate::body::StreamBody;
+use crate::budget::Peer;
 use crate::hub::{Format, Hub, Subscription};
 use crate::{credentials, request};
 
@@ -41,6 +42,11 @@ async fn change_stream(
 ) -> Response {
     if !matches!(*request.method(), Method::GET | Method::POST) {
         return failed(&no_method(request.method(), request.uri()));
+    }
+    if let Ok(Some(secret)) = credential(request.headers(), None)
+        && let Err(refusal) = credentials::secret(&hub, &secret)
+    {
+        return failed(&Problem::refused(&refusal, false));
     }
     let (parts, body) = match request::read(request).await {
         Ok(read) => read,
@@ -82,7 +88,7 @@ async fn opened(
     let is_known = asking.secret.is_some();
     let access = Access { token, secret: asking.secret };
     let format = Format::of(Changes(options));
-    let opened = hub.open(access, start, format).await;
+    let opened = hub.open(&Peer::of(parts, hub), access, start, format).await;
     Ok((options.output, opened.map_err(|refusal| Problem::refused(&refusal, is_known))?))
 }
 
@@ -130,8 +136,9 @@ impl Asking<'_> {
 
     async fn ask(&self, ask: Ask) -> Result<Answer, Problem> {
         let is_known = self.secret.is_some();
-        match self.hub.query(self.secret.clone(), ask).await {
-            Ok(Ok(answered)) => Ok(answered.answer),
+        let peer = Peer::of(self.parts, self.hub);
+        match self.hub.query(&peer, self.secret.clone(), ask).await {
+            Ok(Ok((answered, _))) => Ok(answered.answer),
             Ok(Err(failure)) if failure.fault == Fault::UnboundVariable => {
                 Err(no_method(&self.parts.method, &self.parts.uri))
             }

@@ -19,10 +19,11 @@ use event_source_wire::native::{Options, PageWriter};
 use super::params::Params;
 use super::renderer::{Framing, Native};
 use super::websocket;
-use crate::answer::{damaged, json, refusal as refused, stream as stream_answer};
+use crate::answer::{counted, damaged, refusal as refused, stream as stream_answer};
 use crate::body::StreamBody;
+use crate::budget::{Peer, Purse};
 use crate::credentials;
-use crate::hub::{Format, Hub, Next, PagePart, Subscription};
+use crate::hub::{Format, Hub, Next, Subscription};
 use crate::request;
 
 pub(crate) fn routes() -> Router<Arc<Hub>> {
@@ -39,6 +40,9 @@ struct Asked {
 }
 
 async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    if let Err(refusal) = credentials::look(&hub, request.headers()) {
+        return refused(&refusal);
+    }
     if websocket::is_wanted(request.method(), request.headers()) {
         // Its body is the socket.
         let (mut parts, _) = request.into_parts();
@@ -72,10 +76,14 @@ async fn opened(
     let asked = asked(hub, parts, &mut params)?;
     params.finish()?;
     let renderer = Native { framing, options: asked.options };
-    hub.open(asked.access, asked.start, Format::of(renderer)).await
+    let peer = Peer::of(parts, hub);
+    hub.open(&peer, asked.access, asked.start, Format::of(renderer)).await
 }
 
 async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    if let Err(refusal) = credentials::look(&hub, request.headers()) {
+        return refused(&refusal);
+    }
     let (parts, body) = match request::read(request).await {
         Ok(read) => read,
         Err(response) => return response,
@@ -87,9 +95,10 @@ async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Response {
         let wait = params.wait()?;
         params.finish()?;
         let Asked { access, start, options } = asked;
-        let page = written(&hub, access.clone(), start, page_size, options).await?;
+        let asking = Asking { hub: &hub, peer: Peer::of(&parts, &hub), access, page_size, options };
+        let page = asking.written(start).await?;
         let page = if wait > Duration::ZERO && page.is_idle() {
-            wait_for_events(&hub, access, page, page_size, options, wait).await?
+            asking.wait_for_events(page, wait).await?
         } else {
             page
         };
@@ -98,7 +107,7 @@ async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     match answered.await {
         Ok((page, page_size)) => {
             let is_final = page.is_final(page_size);
-            let mut response = json(StatusCode::OK, page.text);
+            let mut response = counted(StatusCode::OK, page.text, page.purse);
             if is_final {
                 let headers = response.headers_mut();
                 let forever = HeaderValue::from_static("private, max-age=3600, immutable");
@@ -133,26 +142,56 @@ struct Written {
     events: usize,
     /// Its last part.
     last: Page,
+    purse: Purse,
 }
 
-/// A page that takes as long as the worker's own limits let it.
-async fn written(
-    hub: &Hub,
+/// Somebody who asks for a page.
+struct Asking<'a> {
+    hub: &'a Hub,
+    peer: Peer,
     access: Access,
-    start: StartAt,
-    size: u32,
+    page_size: u32,
     options: Options,
-) -> Result<Written, Refusal> {
-    let mut parts = hub.page(access, start, PageAsked { size, time_ms: None }).await?;
-    let mut writer = PageWriter::new(options);
-    let mut events = 0;
-    loop {
-        let PagePart { page, goes_on } = parts.next().await?;
-        writer.part(&page).map_err(damaged)?;
-        events += page.events.len();
-        if !goes_on {
-            return Ok(Written { text: writer.end(&page), events, last: page });
+}
+
+impl Asking<'_> {
+    /// A page that takes as long as the worker's own limits let it.
+    async fn written(&self, start: StartAt) -> Result<Written, Refusal> {
+        let asked = PageAsked { size: self.page_size, time_ms: None };
+        let purse = self.hub.page_purse(&self.peer, &self.access);
+        let mut parts = self.hub.page(&purse, self.access.clone(), start, asked).await?;
+        let mut writer = PageWriter::new(self.options);
+        let (mut events, mut last) = (0, None);
+        loop {
+            let (page, goes_on) = match (parts.next().await, last.take()) {
+                (Ok(part), _) => {
+                    let before = writer.bytes();
+                    writer.part(&part.page).map_err(damaged)?;
+                    events += part.page.events.len();
+                    part.written(&purse, before, writer.bytes())
+                }
+                // What is wrong with the rest is said to whoever asks for the next page.
+                (Err(_), Some(last)) => (last, false),
+                (Err(refusal), None) => return Err(refusal),
+            };
+            if !goes_on {
+                return Ok(Written { text: writer.end(&page), events, last: page, purse });
+            }
+            last = Some(page);
         }
+    }
+
+    /// Follows the source until something happens, then reads the page again.
+    async fn wait_for_events(&self, idle: Written, wait: Duration) -> Result<Written, Refusal> {
+        let start = StartAt::Cursor(idle.last.view.cursor(&idle.last.position));
+        drop(idle);
+        let format = Format::of(Native { framing: Framing::Lines, options: Options::default() });
+        let opening = self.hub.open(&self.peer, self.access.clone(), start.clone(), format);
+        let waited = opening.await?;
+        // Over time the page is read again all the same: its cursor has moved on.
+        let _ = tokio::time::timeout(wait, something_happens(&waited)).await;
+        drop(waited);
+        self.written(start).await
     }
 }
 
@@ -168,24 +207,6 @@ impl Written {
         let is_of_log = last.position.rows_behind().is_none() && !last.ends_snapshot;
         is_of_log && *events == page_size as usize && last.has_next && last.error.is_none()
     }
-}
-
-/// Follows the source until something happens, then reads the page again.
-async fn wait_for_events(
-    hub: &Hub,
-    access: Access,
-    idle: Written,
-    page_size: u32,
-    options: Options,
-    wait: Duration,
-) -> Result<Written, Refusal> {
-    let start = StartAt::Cursor(idle.last.view.cursor(&idle.last.position));
-    let format = Format::of(Native { framing: Framing::Lines, options: Options::default() });
-    let waited = hub.open(access.clone(), start.clone(), format).await?;
-    // Over time the page is read again all the same: its cursor has moved on.
-    let _ = tokio::time::timeout(wait, something_happens(&waited)).await;
-    drop(waited);
-    written(hub, access, start, page_size, options).await
 }
 
 async fn something_happens(waited: &Subscription) {

@@ -11,4 +11,4 @@ mod query;
 mod renderer;
 mod routes;
 
-pub(crate) use routes::routes;
+pub(crate) use routes::{queries, routes};

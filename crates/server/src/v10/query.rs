@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
-use axum::http::request::Parts;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use event_source_fql::check::{Arguments, check};
 use event_source_fql::parse::parse;
@@ -20,18 +20,27 @@ use event_source_wire::v10::query as wire;
 use serde_json::Value;
 
 use super::headers;
-use crate::answer::{json, refused, status};
+use crate::answer::{counted, json, refused, status};
+use crate::budget::Peer;
 use crate::hub::Hub;
 use crate::{clock, credentials, request};
 
 pub(super) async fn query(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    let secret = match who(&hub, request.headers()) {
+        Ok(secret) => secret,
+        Err(refusal) => return refuse(&refusal),
+    };
     let (parts, body) = match request::read(request).await {
         Ok(read) => read,
         Err(response) => return response,
     };
     let begun = Instant::now();
-    let (template, arguments, secret) = match asked(&parts, &body) {
-        Ok(asked) => asked,
+    let peer = Peer::of(&parts, &hub);
+    let (template, arguments) = match hub.vouch_for(&peer, secret.as_deref(), &body).await {
+        Ok(()) => match asked(&body) {
+            Ok(asked) => asked,
+            Err(refusal) => return refuse(&refusal),
+        },
         Err(refusal) => return refuse(&refusal),
     };
     let time = match headers::time(&parts.headers) {
@@ -41,21 +50,23 @@ pub(super) async fn query(State(hub): State<Arc<Hub>>, request: Request) -> Resp
     let ask = parse(&template.text).and_then(|block| check(&block, &template, &arguments));
     let answer = match ask {
         Ok(ask) => {
-            let answer = tokio::time::timeout(time, hub.query(secret, ask)).await;
+            let answer = tokio::time::timeout(time, hub.query(&peer, secret, ask)).await;
             answer.unwrap_or_else(|_| Err(timed_out(time)))
         }
         Err(failure) => Ok(Err(failure)),
     };
     let elapsed = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     match answer {
-        Ok(Ok(answered)) => json(status(200), wire::answered(&answered, elapsed())),
+        Ok(Ok((answered, purse))) => {
+            counted(status(200), wire::answered(&answered, elapsed()), purse)
+        }
         Ok(Err(failure)) => fail(&failure, &template.text, elapsed()),
         Err(refusal) => refuse(&refusal),
     }
 }
 
-/// The query, its arguments and the secret, if one is given.
-fn asked(parts: &Parts, body: &[u8]) -> Result<(Template, Arguments, Option<String>), Refusal> {
+/// The query and its arguments.
+fn asked(body: &[u8]) -> Result<(Template, Arguments), Refusal> {
     let invalid = |message: String| Refusal::new(Reason::InvalidRequest, message);
     let Ok(Value::Object(mut fields)) = serde_json::from_slice(body) else {
         return Err(invalid("expected a JSON object.".to_owned()));
@@ -73,13 +84,19 @@ fn asked(parts: &Parts, body: &[u8]) -> Result<(Template, Arguments, Option<Stri
         }
         Some(_) => return Err(invalid("Unexpected value for key arguments.".to_owned())),
     };
-    let secret = credentials::given(&parts.headers, None)?;
+    Ok((template, arguments))
+}
+
+/// Who asks: whoever does not look like somebody who may is refused before the query is read.
+fn who(hub: &Hub, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let secret = credentials::given(headers, None)?;
     // A token says what may be followed, not what may be asked.
     if secret.as_deref().is_some_and(|secret| secret.starts_with(PREFIX)) {
         return Err(Refusal::new(Reason::Unauthorized, "a query needs a secret")
             .hint("event_source.create_secret makes one"));
     }
-    Ok((template, arguments, secret))
+    credentials::of_query(hub, secret.as_deref())?;
+    Ok(secret)
 }
 
 fn fail(failure: &Failure, text: &str, elapsed: u64) -> Response {

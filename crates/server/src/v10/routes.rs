@@ -21,8 +21,9 @@ use event_source_wire::v10::error::{Endpoint, is_said_in_band};
 use serde_json::{Map, Value};
 
 use super::{feed as pages, headers, query};
-use crate::answer::{json, refused, stream as stream_answer};
+use crate::answer::{counted, json, refused, stream as stream_answer};
 use crate::body::StreamBody;
+use crate::budget::Peer;
 use crate::credentials;
 use crate::hub::{Format, Hub};
 use crate::request;
@@ -31,13 +32,18 @@ const CONTENT_TYPE: &str = "application/json;charset=utf-8";
 const DEFAULT_PAGE: u32 = 16;
 
 pub(crate) fn routes() -> Router<Arc<Hub>> {
-    Router::new()
-        .route("/stream/1", post(stream))
-        .route("/feed/1", post(feed))
-        .route("/query/1", post(query::query))
+    Router::new().route("/stream/1", post(stream)).route("/feed/1", post(feed))
+}
+
+/// Of their own protocol: they need no token.
+pub(crate) fn queries() -> Router<Arc<Hub>> {
+    Router::new().route("/query/1", post(query::query))
 }
 
 async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    if let Err(refusal) = credentials::look(&hub, request.headers()) {
+        return refuse(&refusal, Endpoint::Stream);
+    }
     let (parts, body) = match request::read(request).await {
         Ok(read) => read,
         Err(response) => return response,
@@ -45,7 +51,8 @@ async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     let (start, opened) = match asked(&hub, &parts, &body) {
         Ok((access, start, _)) => {
             let format = Format::of(headers::frames(&parts.headers));
-            (start.clone(), hub.open(access, start, format).await)
+            let peer = Peer::of(&parts, &hub);
+            (start.clone(), hub.open(&peer, access, start, format).await)
         }
         Err(refusal) => (StartAt::Token, Err(refusal)),
     };
@@ -65,6 +72,9 @@ async fn stream(State(hub): State<Arc<Hub>>, request: Request) -> Response {
 }
 
 async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    if let Err(refusal) = credentials::look(&hub, request.headers()) {
+        return refuse(&refusal, Endpoint::Feed);
+    }
     let (parts, body) = match request::read(request).await {
         Ok(read) => read,
         Err(response) => return response,
@@ -76,12 +86,13 @@ async fn feed(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     };
     let (start, page) = match asked {
         Ok((access, start, size)) => {
-            (start.clone(), pages::page(&hub, access, start, size, time).await)
+            let peer = Peer::of(&parts, &hub);
+            (start.clone(), pages::page(&hub, &peer, access, start, size, time).await)
         }
         Err(refusal) => (StartAt::Token, Err(refusal)),
     };
     match page {
-        Ok(page) => json(StatusCode::OK, page),
+        Ok((page, purse)) => counted(StatusCode::OK, page, purse),
         Err(refusal) if is_said_in_band(refusal.reason) => {
             let own = own_cursor(&refusal, &start).map(|cursor| cursor.encode());
             let own = own.or(refusal.cursor.clone()).unwrap_or_default();

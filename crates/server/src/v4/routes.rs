@@ -15,6 +15,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
 use event_source_door::message::{Access, StartAt};
+use event_source_model::event::Refusal;
 use event_source_model::query::{Answer, Answered, Ask, EventSource, Rows, Shown, Span};
 use event_source_wire::v4::error::{Wrong, errors, is_said_in_band};
 use event_source_wire::v4::event::{self as wire, Of};
@@ -26,10 +27,11 @@ use super::expression::{self, Expression};
 use super::renderer::V4;
 use super::snapshot::{self, Question};
 use super::starts::{Follower, Starts};
-use crate::answer::{RETRY_SECONDS, json, status, stream as stream_answer};
+use crate::answer::{RETRY_SECONDS, counted, json, status, stream as stream_answer};
 use crate::body::StreamBody;
+use crate::budget::Peer;
 use crate::hub::{Format, Hub, Subscription};
-use crate::request;
+use crate::{credentials, request};
 
 const CONTENT_TYPE: &str = "application/json;charset=utf-8";
 const BUILD: HeaderValue =
@@ -97,13 +99,14 @@ fn refused(all: &[Wrong]) -> Response {
 /// Opens a stream.
 async fn follow(hub: &Arc<Hub>, starts: &Starts, request: Request) -> Result<At, Vec<Wrong>> {
     let one = |wrong| vec![wrong];
-    let (parts, body) = read(request).await.map_err(one)?;
+    let (parts, body) = read(hub, request).await.map_err(one)?;
     let fields = asked::fields(parts.uri.query())?;
     let expression = expression::parse(&body).map_err(one)?;
     let (source, of) = streamed(&expression).map_err(one)?;
     let question = question(hub, &parts, &expression, source).map_err(one)?;
     let secret = question.secret.clone();
-    let answered = question.answered(hub).await.map_err(one)?;
+    let peer = question.peer.clone();
+    let (answered, _) = question.answered(hub).await.map_err(one)?;
     let opening = opening(answered).ok_or_else(|| vec![Wrong::no_document()])?;
     let Opening { token, since, is_there } = opening;
     if matches!(expression, Expression::Get(_)) && !is_there {
@@ -112,7 +115,7 @@ async fn follow(hub: &Arc<Hub>, starts: &Starts, request: Request) -> Result<At,
     let is_python = asked::is_python(&parts.headers);
     let format = Format::of(V4 { of, fields, since });
     let access = Access { token, secret: secret.clone() };
-    let opened = hub.open(access, StartAt::Token, format).await;
+    let opened = hub.open(&peer, access, StartAt::Token, format).await;
     let response = match opened {
         Ok(subscription) => {
             let id = HeaderValue::from(subscription.id());
@@ -138,7 +141,7 @@ async fn follow(hub: &Arc<Hub>, starts: &Starts, request: Request) -> Result<At,
 
 /// A document as it is now.
 async fn document(hub: &Arc<Hub>, starts: &Starts, request: Request) -> Result<At, Wrong> {
-    let (parts, body) = read(request).await?;
+    let (parts, body) = read(hub, request).await?;
     let expression = expression::parse(&body)?;
     let Expression::Get(_) = &expression else {
         let text = "Only Get of a document or of a set is answered here: SQL does the rest.";
@@ -153,7 +156,7 @@ async fn document(hub: &Arc<Hub>, starts: &Starts, request: Request) -> Result<A
         *at = starts.take(follower, question.last_seen);
     }
     let (time, last_seen) = (question.time, question.last_seen);
-    let answered = question.answered(hub).await?;
+    let (answered, purse) = question.answered(hub).await?;
     match answered.answer {
         Answer::Version { view, row: Some(row), txn_ts, untold } => {
             // The client has heard of all that it shows when it is as of the stream's start.
@@ -161,14 +164,23 @@ async fn document(hub: &Arc<Hub>, starts: &Starts, request: Request) -> Result<A
                 snapshot::told(hub, untold.then_some(txn_ts), time).await?;
             }
             let body = answer::resource(&view, &row, txn_ts);
-            Ok((json(StatusCode::OK, body), Some(answered.txn_ts)))
+            Ok((counted(StatusCode::OK, body, purse), Some(answered.txn_ts)))
         }
         _ => Err(Wrong::no_document()),
     }
 }
 
-async fn read(request: Request) -> Result<(Parts, Bytes), Wrong> {
-    request::read(request).await.map_err(|response| Wrong::body(response.status().as_u16()))
+/// The request with its body: whoever does not look like somebody who may ask is refused before that is read, and
+/// whoever asks much before it is understood.
+async fn read(hub: &Hub, request: Request) -> Result<(Parts, Bytes), Wrong> {
+    let refused = |refusal: Refusal| Wrong::refused(&refusal);
+    let secret = asked::secret(request.headers())?;
+    credentials::of_query(hub, secret.as_deref()).map_err(refused)?;
+    let read = request::read(request).await;
+    let (parts, body) = read.map_err(|response| Wrong::body(response.status().as_u16()))?;
+    let peer = Peer::of(&parts, hub);
+    hub.vouch_for(&peer, secret.as_deref(), &body).await.map_err(refused)?;
+    Ok((parts, body))
 }
 
 fn question<'a>(
@@ -182,6 +194,7 @@ fn question<'a>(
         expression,
         ask,
         secret: asked::secret(headers)?,
+        peer: Peer::of(parts, hub),
         last_seen: asked::last_seen(headers, hub.closed())?,
         time: asked::time(headers)?,
     })

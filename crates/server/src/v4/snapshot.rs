@@ -13,6 +13,7 @@ use event_source_wire::v4::error::Wrong;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::expression::Expression;
+use crate::budget::{Peer, Purse};
 use crate::hub::Hub;
 
 /// How long until a server that is behind is asked again.
@@ -28,20 +29,22 @@ pub(super) struct Question<'a> {
     pub(super) expression: &'a Expression,
     pub(super) ask: Ask,
     pub(super) secret: Option<String>,
+    pub(super) peer: Peer,
     pub(super) last_seen: i64,
     pub(super) time: Duration,
 }
 
 impl Question<'_> {
-    pub(super) async fn answered(self, hub: &Hub) -> Result<Answered, Wrong> {
+    /// The answer, and what counts it.
+    pub(super) async fn answered(self, hub: &Hub) -> Result<(Answered, Purse), Wrong> {
         let until = Instant::now() + self.time;
         let patient_until = Instant::now() + PATIENCE;
         loop {
-            let answer = hub.query(self.secret.clone(), self.ask.clone());
+            let answer = hub.query(&self.peer, self.secret.clone(), self.ask.clone());
             let answer = timeout_at(until, answer).await.map_err(|_| Wrong::time_out())?;
             let answer = answer.map_err(|refusal| Wrong::refused(&refusal))?;
             let outcome = match answer {
-                Ok(answered) if answered.txn_ts >= self.last_seen => return Ok(answered),
+                Ok(answered) if answered.0.txn_ts >= self.last_seen => return Ok(answered),
                 Ok(_) => Wrong::time_out(),
                 Err(failure) => {
                     let wrong = Wrong::failed(&failure, &self.expression.subject());

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::faults;
+
 /// A driver asks as soon as it hears of the start.
 const WINDOW: Duration = Duration::from_secs(3);
 /// More than can begin within that time and be of use.
@@ -69,7 +71,7 @@ impl Starts {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().expect("no holder of the lock panics")
+        faults::lock(&self.inner)
     }
 }
 

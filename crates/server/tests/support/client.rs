@@ -56,7 +56,13 @@ impl Client {
     }
 
     pub(crate) async fn post(&mut self, path: &str, body: &str) -> Response<Incoming> {
-        self.send(request("POST", path, &[("authorization", "Bearer est_t")], body)).await
+        self.send(request(
+            "POST",
+            path,
+            &[("authorization", "Bearer est_AgAAAAEAAAAAAAAAAAAAAAAAAAAA")],
+            body,
+        ))
+        .await
     }
 }
 

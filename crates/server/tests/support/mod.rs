@@ -2,13 +2,18 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod client;
+pub(crate) mod raw;
+pub(crate) mod server;
 pub(crate) mod socket;
 pub(crate) mod worker;
 
 use std::sync::Arc;
 
-pub(crate) use event_source_door::message::Config;
+use event_source_door::hosts;
+use event_source_door::limits::Limits;
 use event_source_door::message::{Batch, Changes, Opened, Tail};
+pub(crate) use event_source_door::message::{Config, JwtKey};
+use event_source_door::protocols::Protocols;
 use event_source_model::cost::Cost;
 use event_source_model::event::{Event, EventType, Page, View};
 use event_source_model::image::{Column, Image, Key, Shape};
@@ -26,11 +31,17 @@ pub(crate) fn config() -> Config {
     Config {
         status_interval_ms: 60_000,
         tail_memory_bytes: 1 << 20,
+        server_memory_bytes: 1 << 30,
         worker_threads: 2,
         max_clients: 100,
         max_streams: 100,
         cors_origins: String::new(),
         require_secret: false,
+        limits: Limits::default(),
+        protocols: Protocols::all(),
+        allowed_hosts: hosts::parse("*").expect("any"),
+        has_anonymous_role: true,
+        jwt_key: JwtKey::Unread,
     }
 }
 
@@ -43,6 +54,7 @@ pub(crate) fn opened(closed: i64, matched_since: i64) -> Opened {
     Opened {
         source: SOURCE,
         grant: GRANT,
+        role: 10,
         view: view(),
         position: Position::after(closed),
         start: Start { closed, seen: Vec::new() },

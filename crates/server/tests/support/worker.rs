@@ -1,7 +1,9 @@
 //! The worker's end of the door, and a server on the other.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +33,37 @@ pub(crate) struct Worker {
     pub(crate) streams: u32,
 }
 
+/// The server's process; killed at the end of the test.
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// Bytes that it has in memory, of its own.
+    pub(crate) fn memory(&self) -> usize {
+        self.status("RssAnon:")
+    }
+
+    /// The most that it ever had in memory, with what it shares.
+    pub(crate) fn peak(&self) -> usize {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+        let kilobytes = line.trim().strip_suffix(" kB").expect("in kB");
+        1024 * kilobytes.parse::<usize>().expect("a number")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl Worker {
     pub(crate) async fn start(config: Config) -> Self {
         Self::start_with(config, protocols()).await
@@ -47,6 +80,31 @@ impl Worker {
                 .expect("knocking does not panic")?;
             serve(door, config, vec![listener], protocols).await
         });
+        Self::greet(ours, address, server, config).await
+    }
+
+    /// The executable on the other end, whose memory can be looked at.
+    pub(crate) async fn start_executable(config: Config) -> (Self, Process) {
+        let (ours, theirs) = StdStream::pair().expect("a socket pair");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("a bound socket");
+        let child = Command::new("sh")
+            .args(["-c", "exec \"$0\" 3>&1 1>&2", env!("CARGO_BIN_EXE_event_source_server")])
+            .env("LISTEN_FDS", "1")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::from(OwnedFd::from(listener)))
+            .spawn()
+            .expect("a shell");
+        let server = tokio::spawn(async { Ok(()) });
+        (Self::greet(ours, address, server, config).await, Process(child))
+    }
+
+    async fn greet(
+        ours: StdStream,
+        address: SocketAddr,
+        server: JoinHandle<Result<(), DoorError>>,
+        config: Config,
+    ) -> Self {
         ours.set_nonblocking(true).expect("a live socket");
         let stream = UnixStream::from_std(ours).expect("a runtime");
         let mut worker =
@@ -75,6 +133,7 @@ impl Worker {
         loop {
             match self.hears_any().await {
                 ToWorker::Streams(streams) => self.streams = streams,
+                ToWorker::Confined { .. } => {}
                 message => return message,
             }
         }
@@ -86,6 +145,11 @@ impl Worker {
                 return streams;
             }
         }
+    }
+
+    /// The next message that is no report, if one comes in that time.
+    pub(crate) async fn hears_within(&mut self, time: Duration) -> Option<ToWorker> {
+        tokio::time::timeout(time, self.hears()).await.ok()
     }
 
     async fn hears_any(&mut self) -> ToWorker {

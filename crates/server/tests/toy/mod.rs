@@ -13,6 +13,7 @@ use event_source_model::cost::Cost;
 use event_source_model::event::{Refusal, View};
 use event_source_model::position::Position;
 use event_source_server::body::StreamBody;
+use event_source_server::budget::Peer;
 use event_source_server::hub::{Cut, Format, Hub, Renderer};
 use event_source_wire::plain::{self, Numbers};
 use event_source_wire::shown::Shown;
@@ -21,9 +22,9 @@ pub(crate) fn routes() -> Router<Arc<Hub>> {
     Router::new().route("/toy/{token}", get(follow))
 }
 
-async fn follow(State(hub): State<Arc<Hub>>, Path(token): Path<String>) -> Response {
+async fn follow(State(hub): State<Arc<Hub>>, peer: Peer, Path(token): Path<String>) -> Response {
     let access = Access { token, secret: None };
-    match hub.open(access, StartAt::Token, Format::of(Toy)).await {
+    match hub.open(&peer, access, StartAt::Token, Format::of(Toy)).await {
         Ok(subscription) => Body::new(StreamBody::new(subscription)).into_response(),
         Err(refusal) => (StatusCode::FORBIDDEN, refusal.message).into_response(),
     }

@@ -130,6 +130,11 @@ impl PageWriter {
         Ok(())
     }
 
+    /// Bytes so far.
+    pub fn bytes(&self) -> usize {
+        self.out.len()
+    }
+
     /// The whole page, of which `last` was the last part.
     pub fn end(mut self, last: &Page) -> String {
         let out = &mut self.out;

@@ -64,6 +64,7 @@ impl Wrong {
         match status {
             413 => Self::new(413, "request too large", "Request body is too large."),
             408 => Self::new(408, "time out", "Request body did not come in time."),
+            503 => Self::new(503, "time out", "Too many request bodies are being read."),
             _ => Self::new(400, "bad request", "Request body cannot be read."),
         }
     }
