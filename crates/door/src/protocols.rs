@@ -1,6 +1,6 @@
 //! The setting `event_source.protocols`: what is served.
 //!
-//! What is not named is not there: its routes are answered like paths that nobody knows, with a hint. The
+//! A protocol that is not named is not there: its routes are answered like paths that nobody knows, with a hint. The
 //! default names the protocols whose clients bring a token.
 
 use serde::{Deserialize, Serialize};

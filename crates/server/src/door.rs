@@ -119,7 +119,7 @@ async fn read(
         let mut tail: Option<Tail> = None;
         while let Some((message, length)) = reader.next_and_length()? {
             if length > READ {
-                // Whoever gets it counts it.
+                // Its receiver counts it.
                 purse.set(0);
             }
             let apart = match (tail.as_mut(), message) {
