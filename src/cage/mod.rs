@@ -63,7 +63,7 @@ pub(crate) fn run<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
 /// As [`run`], for at most `longest`. Inside another cage, the time of that one counts.
 pub(crate) fn run_for<T>(longest: Duration, body: impl FnOnce() -> Result<T>) -> Result<T> {
     let caged = || {
-        let _pinned = PinnedSettings::enter();
+        let _pinned = PinnedSettings::enter_for_code();
         let _nobody = ActingAs::restricted(NOBODY);
         let _snapshot = ActiveSnapshot::ensure();
         body()

@@ -22,6 +22,10 @@ const PINNED: &[(&CStr, &CStr)] = &[
     (c"xmloption", c"content"),
     (c"quote_all_identifiers", c"off"),
     (c"array_nulls", c"on"),
+];
+
+/// Those that the parser and the planner read as well.
+const PINNED_FOR_CODE: &[(&CStr, &CStr)] = &[
     (c"standard_conforming_strings", c"on"),
     (c"transform_null_equals", c"off"),
     // A plan must not be made dearer than what it runs, nor leave the process.
@@ -31,7 +35,7 @@ const PINNED: &[(&CStr, &CStr)] = &[
 
 /// Pins the settings for the rest of a process that is nobody's session.
 pub fn pin_for_life() {
-    for (name, value) in PINNED {
+    for (name, value) in PINNED.iter().chain(PINNED_FOR_CODE) {
         // SAFETY: C strings that are valid for their settings.
         unsafe {
             pg_sys::SetConfigOption(
@@ -52,12 +56,22 @@ pub struct PinnedSettings {
 }
 
 impl PinnedSettings {
+    /// For the text of values.
     pub fn enter() -> Self {
-        let pins = if process::is_for_life() { &[] } else { PINNED };
+        Self::pin(&[PINNED])
+    }
+
+    /// For expressions, too.
+    pub fn enter_for_code() -> Self {
+        Self::pin(&[PINNED, PINNED_FOR_CODE])
+    }
+
+    fn pin(lists: &[&[(&CStr, &CStr)]]) -> Self {
+        let lists = if process::is_for_life() { &[] } else { lists };
         // SAFETY: a new nest level; the values are valid for their settings on every version.
         unsafe {
             let level = pg_sys::NewGUCNestLevel();
-            for (name, value) in pins {
+            for (name, value) in lists.iter().copied().flatten() {
                 pg_sys::set_config_option(
                     name.as_ptr(),
                     value.as_ptr(),

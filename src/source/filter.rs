@@ -101,7 +101,7 @@ fn admitted(
     table: &Relation,
 ) -> Result<(*mut pg_sys::Expr, Calls)> {
     let _acting = Acting::as_role(role);
-    let _pinned = PinnedSettings::enter();
+    let _pinned = PinnedSettings::enter_for_code();
     // SAFETY: the relation is open, so is its row type.
     let desc = unsafe { PgTupleDesc::from_pg_unchecked(table.tuple_desc()) };
     let mut columns = Vec::with_capacity(filter.columns.len());
@@ -320,7 +320,7 @@ unsafe fn admit(expression: *mut pg_sys::Node, role: pg_sys::Oid) -> Result<Call
 /// # Safety
 /// `expression` is over `table` alone.
 unsafe fn deparse(expression: *mut pg_sys::Node, table: &Relation) -> String {
-    let _pinned = PinnedSettings::enter();
+    let _pinned = PinnedSettings::enter_for_code();
     // SAFETY: the caller's; the name is only used where a column's name alone would be ambiguous.
     unsafe {
         let context = pg_sys::deparse_context_for(c"row".as_ptr(), table.oid());
