@@ -33,9 +33,9 @@ const PINNED_FOR_CODE: &[(&CStr, &CStr)] = &[
     (c"max_parallel_workers_per_gather", c"0"),
 ];
 
-/// Pins the settings for the rest of a process that is nobody's session.
-pub fn pin_for_life() {
-    for (name, value) in PINNED.iter().chain(PINNED_FOR_CODE) {
+/// Pins the settings, and others, for the rest of a process that is nobody's session.
+pub fn pin_for_life(others: &[(&CStr, &CStr)]) {
+    for (name, value) in PINNED.iter().chain(PINNED_FOR_CODE).chain(others) {
         // SAFETY: C strings that are valid for their settings.
         unsafe {
             pg_sys::SetConfigOption(

@@ -62,18 +62,7 @@ pub(super) fn pin_settings() {
         (c"idle_in_transaction_session_timeout", c"0"),
         (c"row_security", c"off"),
     ];
-    pinned::pin_for_life();
-    for (name, value) in PINNED {
-        // SAFETY: C strings that are valid for their settings.
-        unsafe {
-            pg_sys::SetConfigOption(
-                name.as_ptr(),
-                value.as_ptr(),
-                pg_sys::GucContext::PGC_SUSET,
-                pg_sys::GucSource::PGC_S_OVERRIDE,
-            );
-        }
-    }
+    pinned::pin_for_life(PINNED);
 }
 
 /// Where the server is to be found, for people and for tests: in `application_name`.

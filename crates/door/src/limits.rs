@@ -1,4 +1,4 @@
-//! What the clients of a server may take of it, as settings.
+//! The limits of a server's clients, as settings.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub struct Limits {
     pub max_requests_per_second: PerAddress,
     /// After so much silence TCP asks whether the peer is still there; 0 leaves it to the system.
     pub tcp_keepalive: u32,
-    /// What a peer does not acknowledge for so long ends the connection; 0 leaves it to the system.
+    /// A connection ends when its peer has acknowledged nothing for so long; 0 leaves it to the system.
     pub tcp_user_timeout: u32,
 }
 
@@ -72,7 +72,7 @@ pub enum PerAddress {
 }
 
 impl PerAddress {
-    /// What a setting means: -1 is the default, 0 no limit.
+    /// The meaning of a setting: -1 is the default, 0 no limit.
     pub fn of(setting: i32, default: u32) -> Self {
         match u32::try_from(setting) {
             Err(_) => Self::Remote(default),

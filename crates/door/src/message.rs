@@ -61,7 +61,7 @@ pub enum ToWorker {
     Close { grant: GrantId },
     /// How many streams are open; when that changed, at most once a second.
     Streams(u32),
-    /// What the server has taken away from itself; once, when it starts.
+    /// The sandbox that the server has put itself into; sent once, when it starts.
     Confined { landlock: bool, seccomp: bool },
     /// The answer to `Ping`.
     Pong,
@@ -176,7 +176,7 @@ pub enum ToServer {
 pub struct Config {
     pub status_interval_ms: u64,
     pub tail_memory_bytes: u64,
-    /// What the server may hold in memory.
+    /// The bytes that the server may hold in memory.
     pub server_memory_bytes: u64,
     pub worker_threads: u32,
     pub max_clients: u32,
@@ -191,7 +191,7 @@ pub struct Config {
     pub jwt_key: JwtKey,
 }
 
-/// What the server judges JWTs by before it asks the worker, which judges them again.
+/// The key by which the server verifies JWTs before it asks the worker, which verifies them again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JwtKey {
     /// The worker has not read it: it does at the first JWT.

@@ -13,10 +13,10 @@ const LATE: Duration = Duration::from_secs(2);
 /// reader some.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is known of the other side.
+/// The signs of life of the other side.
 #[derive(Debug)]
 pub struct Pulse {
-    /// What has moved so far, as the caller counts it.
+    /// How much has moved so far, as the caller counts it.
     signs: u64,
     since: Instant,
     asked: Option<Instant>,
